@@ -1,0 +1,1 @@
+//! Index of the corpora and typed access to their files.

@@ -1,0 +1,1 @@
+//! Three oracles that judge stream tables.
