@@ -11,9 +11,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod apply;
 pub mod expr;
 pub mod maintain;
 pub mod plan;
 pub mod program;
 pub mod query;
+pub mod sql;
 pub mod types;

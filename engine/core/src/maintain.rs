@@ -1,5 +1,7 @@
 //! From an analysed query to everything a stream table needs: state tables, key, programs.
 
+use crate::apply;
+use crate::program::Program;
 use crate::types::Column;
 use serde::{Deserialize, Serialize};
 
@@ -26,4 +28,27 @@ pub struct TableShape {
     pub columns: Vec<Column>,
     /// Positions of the key; None for a bag. An empty key means at most one row.
     pub key: Option<Vec<usize>>,
+}
+
+/// FULL: the difference between a query and the stream table is computed and applied; nothing else is touched.
+/// `query_sql` has the stream table's columns in order.
+pub fn recompute_by_query(
+    shape: &TableShape,
+    names: &Names,
+    query_sql: &str,
+    options: ApplyOptions,
+) -> Program {
+    let mut steps = vec![apply::output_step(&shape.columns, &apply::difference(shape, names, query_sql))];
+    steps.extend(apply::apply_steps(shape, names, options));
+    Program { steps, output: Some(apply::OUTPUT.to_owned()) }
+}
+
+/// Fills an empty stream table from a query.
+pub fn populate_by_query(shape: &TableShape, names: &Names, query_sql: &str) -> Program {
+    Program { steps: vec![apply::populate_step(shape, names, query_sql)], output: None }
+}
+
+/// Statements that create what the apply step needs on a new, empty stream table.
+pub fn table_ddl(shape: &TableShape, names: &Names) -> Vec<String> {
+    apply::table_ddl(shape, names)
 }

@@ -77,3 +77,52 @@ pub enum Volatility {
     Stable,
     Volatile,
 }
+
+impl TypeRef {
+    fn builtin(oid: u32, name: &str, arithmetic: Arithmetic) -> TypeRef {
+        TypeRef {
+            oid,
+            typmod: -1,
+            collation: 0,
+            name: format!("pg_catalog.{name}"),
+            collation_name: None,
+            equal_image: arithmetic != Arithmetic::Numeric,
+            ordered: true,
+            hashable: true,
+            arithmetic,
+        }
+    }
+
+    /// `int8`.
+    pub fn int8() -> TypeRef {
+        TypeRef::builtin(20, "int8", Arithmetic::Integer)
+    }
+
+    /// `int4`.
+    pub fn int4() -> TypeRef {
+        TypeRef::builtin(23, "int4", Arithmetic::Integer)
+    }
+
+    /// `bool`.
+    pub fn boolean() -> TypeRef {
+        TypeRef::builtin(16, "bool", Arithmetic::None)
+    }
+
+    /// `numeric` without modifier.
+    pub fn numeric() -> TypeRef {
+        TypeRef::builtin(1700, "numeric", Arithmetic::Numeric)
+    }
+
+    /// `tid`, the physical address of a row.
+    pub fn tid() -> TypeRef {
+        TypeRef::builtin(27, "tid", Arithmetic::None)
+    }
+
+    /// Column definition text: type and collation.
+    pub fn definition(&self) -> String {
+        match &self.collation_name {
+            Some(collation) => format!("{} COLLATE {collation}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}

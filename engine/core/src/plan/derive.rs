@@ -53,7 +53,50 @@ impl Plan {
                 columns
             }
             Plan::Negate(input) => input.columns(),
+            Plan::Old(old) => old.new.columns(),
             Plan::Flip(flip) => flip.left.columns(),
+        }
+    }
+
+    /// Keys of the plan's rows, each of which then has weight 1. Grouping equality, NULLs equal.
+    ///
+    /// An empty key says that there is at most one row. The list is not exhaustive; every entry is proven.
+    pub fn keys(&self) -> Keys {
+        match self {
+            Plan::Source(source) => source.keys.clone(),
+            Plan::Stored(stored) => stored.keys.clone(),
+            Plan::Filter(filter) => filter.input.keys(),
+            Plan::Project(project) => {
+                let position_of = |column: &usize| {
+                    project.exprs.iter().position(|(expr, _)| expr.as_column() == Some(*column))
+                };
+                let keys = project.input.keys();
+                keys.iter().filter_map(|key| key.iter().map(position_of).collect()).collect()
+            }
+            Plan::Join(join) => join_keys(join),
+            Plan::OuterJoin(join) if join.kind == OuterKind::Left => {
+                let inner = Join {
+                    inputs: vec![(*join.left).clone(), (*join.right).clone()],
+                    predicates: join.on.clone(),
+                };
+                left_join_keys(&inner)
+            }
+            Plan::SemiJoin(join) => join.left.keys(),
+            Plan::Aggregate(aggregate) => vec![(0..aggregate.keys.len()).collect()],
+            Plan::SetOp(set_op) if !set_op.all => vec![(0..set_op.left.columns().len()).collect()],
+            Plan::TopK(top) => top.input.keys(),
+            Plan::DependentJoin(join) => match join.kind {
+                DependentKind::Mark | DependentKind::Scalar | DependentKind::Array => join.left.keys(),
+                DependentKind::Inner | DependentKind::Left => vec![],
+            },
+            Plan::OuterJoin(_)
+            | Plan::SetOp(_)
+            | Plan::UnionAll(_)
+            | Plan::Values(_)
+            | Plan::Delta(_)
+            | Plan::Negate(_)
+            | Plan::Old(_)
+            | Plan::Flip(_) => vec![],
         }
     }
 
@@ -72,6 +115,7 @@ impl Plan {
             Plan::TopK(node) => vec![&node.input],
             Plan::DependentJoin(node) => vec![&node.left, &node.right],
             Plan::Negate(input) => vec![input],
+            Plan::Old(node) => vec![&node.new, &node.delta],
             Plan::Flip(node) => vec![&node.left, &node.right, &node.delta],
         }
     }
@@ -119,6 +163,81 @@ impl AggCall {
             fixed_scale: self.args.first().filter(|_| keeps_scale).and_then(|&arg| input[arg].fixed_scale),
         }
     }
+}
+
+/// One key of each input together identify a joined row; an input whose key is equated to columns outside it adds
+/// nothing.
+fn join_keys(join: &Join) -> Keys {
+    let mut offsets = vec![];
+    let mut width = 0;
+    for input in &join.inputs {
+        offsets.push(width);
+        width += input.columns().len();
+    }
+    let owner = |column: usize| offsets.partition_point(|&offset| offset <= column) - 1;
+    let mut chosen: Vec<Vec<usize>> = vec![];
+    for (index, input) in join.inputs.iter().enumerate() {
+        let Some(key) = input.keys().into_iter().min_by_key(Vec::len) else {
+            return vec![];
+        };
+        chosen.push(key.iter().map(|column| column + offsets[index]).collect());
+    }
+    // An input is determined when a key of it is equated to columns of determined inputs; its key may go when the
+    // inputs that stay determine all others.
+    let keys: Vec<Keys> = join.inputs.iter().map(Plan::keys).collect();
+    let all_determined = |stays: &[bool]| {
+        let mut determined = stays.to_vec();
+        while let Some(next) = (0..keys.len()).find(|&index| {
+            !determined[index]
+                && keys[index].iter().any(|key| {
+                    key.iter().all(|column| {
+                        let equated = equated_to(&join.predicates, column + offsets[index]);
+                        equated.into_iter().any(|other| determined[owner(other)])
+                    })
+                })
+        }) {
+            determined[next] = true;
+        }
+        determined.into_iter().all(|input| input)
+    };
+    let mut stays = vec![true; join.inputs.len()];
+    for index in 0..stays.len() {
+        stays[index] = false;
+        stays[index] = !all_determined(&stays);
+    }
+    vec![chosen.into_iter().zip(stays).filter(|(_, stays)| *stays).flat_map(|(key, _)| key).collect()]
+}
+
+/// A left join keeps the left key alone if the right side matches at most once, else left and right key together
+/// (the null-extended row has NULL in all right columns, and only one per left row).
+fn left_join_keys(join: &Join) -> Keys {
+    let width = join.inputs[0].columns().len();
+    let Some(left) = join.inputs[0].keys().into_iter().min_by_key(Vec::len) else {
+        return vec![];
+    };
+    let right_keys = join.inputs[1].keys();
+    let at_most_once = right_keys.iter().any(|key| {
+        key.iter()
+            .all(|column| equated_to(&join.predicates, column + width).iter().any(|&other| other < width))
+    });
+    if at_most_once {
+        return vec![left];
+    }
+    let Some(right) = right_keys.into_iter().min_by_key(Vec::len) else {
+        return vec![];
+    };
+    vec![left.into_iter().chain(right.into_iter().map(|column| column + width)).collect()]
+}
+
+/// Columns that a predicate equates to `column`.
+fn equated_to(predicates: &[crate::expr::Expr], column: usize) -> Vec<usize> {
+    use crate::expr::Piece::Column;
+    let other = |predicate: &crate::expr::Expr| match predicate.equality()? {
+        (Column(left), Column(right)) if *left == column => Some(*right),
+        (Column(left), Column(right)) if *right == column => Some(*left),
+        _ => None,
+    };
+    predicates.iter().filter_map(other).collect()
 }
 
 fn nullable_if(mut columns: Vec<Column>, nullable: bool) -> Vec<Column> {

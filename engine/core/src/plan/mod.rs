@@ -30,6 +30,7 @@ pub enum Plan {
     DependentJoin(DependentJoin),
     /// Weights with the opposite sign.
     Negate(Box<Plan>),
+    Old(Old),
     Flip(Flip),
 }
 
@@ -230,6 +231,14 @@ pub struct DependentJoin {
     pub adds: Option<Column>,
     /// Offset in the query text, for messages.
     pub position: Option<u32>,
+}
+
+/// The state of a subplan before the change: `new - delta`. A node of its own because rendering must not turn it into
+/// an append that loses index access (`design-review.md` 4.1).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Old {
+    pub new: Box<Plan>,
+    pub delta: Box<Plan>,
 }
 
 /// Change of existence: each left row `l` (state after the change) with weight

@@ -1,0 +1,427 @@
+//! Plans of linear and bilinear operators to blocks of SQL.
+//!
+//! A plan lowers to a union of flat blocks, so that a join delta reaches the planner as flat joins over base tables and
+//! in-memory relations, which it may reorder freely. A part that reads only `New` state has blocks of weight 1.
+
+use super::select::{Block, FromItem, union_all};
+use super::{WEIGHT, column_name, list, quote};
+use crate::expr::{Expr, Piece};
+use crate::plan::{DeltaOf, Flip, Join, OuterJoin, OuterKind, Plan, SemiJoin, Values};
+use crate::query::SourceInfo;
+use crate::types::{SourceId, StageId};
+
+/// Where the leaves of a plan are to be found.
+pub trait Relations {
+    fn source(&self, source: SourceId) -> &SourceInfo;
+    /// The output of a stage, read from its state under `alias`.
+    fn stored(&self, stage: StageId, alias: &str) -> StoredRelation;
+    /// The name of the relation that holds a change.
+    fn delta(&self, of: DeltaOf) -> String;
+}
+
+/// How to read the output of a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRelation {
+    pub relation: String,
+    pub columns: Vec<String>,
+    /// An `int8` expression that says how often each row counts; None is once.
+    pub multiplicity: Option<String>,
+}
+
+/// A plan that the caller should have normalised or cut into stages first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotLowerable(pub &'static str);
+
+pub struct Lowering<'a> {
+    relations: &'a dyn Relations,
+    aliases: usize,
+}
+
+impl<'a> Lowering<'a> {
+    pub fn new(relations: &'a dyn Relations) -> Self {
+        Lowering { relations, aliases: 0 }
+    }
+
+    pub fn alias(&mut self) -> String {
+        self.aliases += 1;
+        format!("t{}", self.aliases)
+    }
+
+    /// The plan as a union of blocks; no block means the empty relation.
+    pub fn lower(&mut self, plan: &Plan) -> Result<Vec<Block>, NotLowerable> {
+        Ok(match plan {
+            Plan::Source(source) => {
+                let info = self.relations.source(source.source);
+                let alias = self.alias();
+                let column =
+                    |&ordinal: &usize| format!("{alias}.{}", quote(&info.columns[ordinal].column.name));
+                vec![Block {
+                    columns: source.ordinals.iter().map(column).collect(),
+                    from: vec![FromItem::Plain { relation: info.name.clone(), alias: alias.clone() }],
+                    ..Block::default()
+                }]
+            }
+            Plan::Stored(stored) => {
+                let alias = self.alias();
+                let relation = self.relations.stored(stored.stage, &alias);
+                let mut from = vec![FromItem::Plain { relation: relation.relation, alias }];
+                if let Some(multiplicity) = relation.multiplicity {
+                    let series =
+                        format!("LATERAL pg_catalog.generate_series(1::pg_catalog.int8, {multiplicity})");
+                    from.push(FromItem::Plain { relation: series, alias: self.alias() });
+                }
+                vec![Block { from, columns: relation.columns, ..Block::default() }]
+            }
+            Plan::Delta(delta) => {
+                let alias = self.alias();
+                let column = |&ordinal: &usize| format!("{alias}.{}", column_name(ordinal));
+                vec![Block {
+                    columns: delta.ordinals.iter().map(column).collect(),
+                    weight: vec![format!("{alias}.{WEIGHT}")],
+                    from: vec![FromItem::Plain {
+                        relation: self.relations.delta(delta.of),
+                        alias: alias.clone(),
+                    }],
+                    ..Block::default()
+                }]
+            }
+            Plan::Values(values) => self.values(values),
+            Plan::Filter(filter) => {
+                let mut blocks = self.lower(&filter.input)?;
+                for block in &mut blocks {
+                    block.conditions.push(substitute(&filter.predicate, &block.columns));
+                }
+                blocks
+            }
+            Plan::Project(project) => {
+                let mut blocks = self.lower(&project.input)?;
+                for block in &mut blocks {
+                    block.columns =
+                        project.exprs.iter().map(|(expr, _)| substitute(expr, &block.columns)).collect();
+                }
+                blocks
+            }
+            Plan::Join(join) => self.join(join)?,
+            Plan::OuterJoin(join) => vec![self.outer_join(join)?],
+            Plan::SemiJoin(join) => self.semi_join(join)?,
+            Plan::UnionAll(union) => {
+                let mut blocks = vec![];
+                for input in &union.inputs {
+                    blocks.extend(self.lower(input)?);
+                }
+                blocks
+            }
+            Plan::Negate(input) => {
+                let mut blocks = self.lower(input)?;
+                for block in &mut blocks {
+                    block.weight.push("(-1)::pg_catalog.int8".to_owned());
+                }
+                blocks
+            }
+            Plan::Old(old) => {
+                let mut blocks = self.lower(&old.new)?;
+                blocks.extend(self.lower(&Plan::Negate(old.delta.clone()))?);
+                blocks
+            }
+            Plan::Flip(flip) => self.flip(flip)?,
+            Plan::Aggregate(_) => return Err(NotLowerable("aggregate")),
+            Plan::SetOp(_) => return Err(NotLowerable("set operation")),
+            Plan::TopK(_) => return Err(NotLowerable("top-k")),
+            Plan::DependentJoin(_) => return Err(NotLowerable("dependent join")),
+        })
+    }
+
+    /// The plan as one block: itself if it has one, else a subquery over the union.
+    pub fn single(&mut self, plan: &Plan) -> Result<Block, NotLowerable> {
+        let mut blocks = self.lower(plan)?;
+        if blocks.len() == 1 {
+            return Ok(blocks.remove(0));
+        }
+        Ok(self.subquery(&blocks, plan.columns().len()))
+    }
+
+    /// Blocks as one derived table.
+    fn subquery(&mut self, blocks: &[Block], width: usize) -> Block {
+        let weighted = blocks.iter().any(|block| !block.is_plain());
+        let alias = self.alias();
+        Block {
+            columns: (0..width).map(|column| format!("{alias}.{}", column_name(column))).collect(),
+            weight: if weighted { vec![format!("{alias}.{WEIGHT}")] } else { vec![] },
+            from: vec![FromItem::Plain { relation: format!("({})", union_all(blocks, weighted)), alias }],
+            conditions: vec![],
+        }
+    }
+
+    fn values(&mut self, values: &Values) -> Vec<Block> {
+        let row = |row: &Vec<Expr>| row.iter().map(|expr| substitute(expr, &[])).collect::<Vec<_>>();
+        if let [only] = values.rows.as_slice() {
+            return vec![Block { columns: row(only), ..Block::default() }];
+        }
+        values.rows.iter().map(|literal| Block { columns: row(literal), ..Block::default() }).collect()
+    }
+
+    fn join(&mut self, join: &Join) -> Result<Vec<Block>, NotLowerable> {
+        let mut joined = Block::default();
+        for input in &join.inputs {
+            let block = self.single(input)?;
+            joined.from.extend(block.from);
+            joined.conditions.extend(block.conditions);
+            joined.columns.extend(block.columns);
+            joined.weight.extend(block.weight);
+        }
+        for predicate in &join.predicates {
+            let condition = substitute(predicate, &joined.columns);
+            joined.conditions.push(condition);
+        }
+        Ok(vec![joined])
+    }
+
+    /// An outer join of new states. Its sides must be plain: the NULL-extended row has no weight of its own in SQL.
+    fn outer_join(&mut self, join: &OuterJoin) -> Result<Block, NotLowerable> {
+        let left = self.join_side(&join.left)?;
+        let right = self.join_side(&join.right)?;
+        let columns: Vec<String> = left.columns.iter().chain(&right.columns).cloned().collect();
+        let on = join.on.iter().map(|predicate| substitute(predicate, &columns)).collect::<Vec<_>>();
+        let on = if on.is_empty() { "true".to_owned() } else { on.join(" AND ") };
+        let keyword = match join.kind {
+            OuterKind::Left => "LEFT",
+            OuterKind::Full => "FULL",
+        };
+        let text = format!("({} {keyword} JOIN {} ON ({on}))", item_text(&left), item_text(&right));
+        Ok(Block { from: vec![FromItem::Joined(text)], columns, ..Block::default() })
+    }
+
+    /// One side of an outer join: a single FROM item whose columns are plain references.
+    fn join_side(&mut self, plan: &Plan) -> Result<Block, NotLowerable> {
+        let block = self.single(plan)?;
+        if !block.is_plain() {
+            return Err(NotLowerable("outer join of changes"));
+        }
+        if block.from.len() == 1
+            && block.conditions.is_empty()
+            && block.columns.iter().all(|column| is_reference(column))
+        {
+            return Ok(block);
+        }
+        Ok(self.subquery(&[block], plan.columns().len()))
+    }
+
+    fn semi_join(&mut self, join: &SemiJoin) -> Result<Vec<Block>, NotLowerable> {
+        let mut blocks = self.lower(&join.left)?;
+        for block in &mut blocks {
+            match &*join.right {
+                Plan::Old(old) => {
+                    let matches = self.bounded_matches(block, &old.new, &old.delta, &join.on)?;
+                    let compare = if join.anti { "" } else { "NOT " };
+                    block.conditions.push(format!("{compare}{}", matches.none_before()));
+                }
+                right => {
+                    let exists = self.exists(&block.columns, right, &join.on)?;
+                    block.conditions.push(if join.anti { format!("NOT {exists}") } else { exists });
+                }
+            }
+        }
+        Ok(blocks)
+    }
+
+    /// A condition: some row of `right` matches a row with `left` columns.
+    fn exists(&mut self, left: &[String], right: &Plan, on: &[Expr]) -> Result<String, NotLowerable> {
+        let mut right = self.single(right)?;
+        let columns: Vec<String> = left.iter().chain(&right.columns).cloned().collect();
+        right.conditions.extend(on.iter().map(|predicate| substitute(predicate, &columns)));
+        if right.is_plain() {
+            return Ok(format!("EXISTS (SELECT 1{})", right.from_where()));
+        }
+        let (weight, from_where) = (right.weight_sql(), right.from_where());
+        Ok(format!("coalesce((SELECT pg_catalog.sum({weight}){from_where}), 0) > 0"))
+    }
+
+    /// Adds two lateral items to `block`: the net weight `s` of the matches in `delta` and the number `n` of matches in
+    /// `new`, counted no further than `s + 1` (`design-review.md` 5.2).
+    fn bounded_matches(
+        &mut self,
+        block: &mut Block,
+        new: &Plan,
+        delta: &Plan,
+        on: &[Expr],
+    ) -> Result<Matches, NotLowerable> {
+        let changed = self.single(delta)?;
+        let net = self.alias();
+        let sum = correlated(changed, &block.columns, on, |changed| {
+            let weight = changed.weight_sql();
+            format!(
+                "SELECT coalesce(pg_catalog.sum({weight}), 0)::pg_catalog.int8 AS s{}",
+                changed.from_where()
+            )
+        });
+        block.from.push(FromItem::Plain { relation: format!("LATERAL ({sum})"), alias: net.clone() });
+        let present = self.single(new)?;
+        let count = self.alias();
+        let counted = correlated(present, &block.columns, on, |present| {
+            format!(
+                "SELECT pg_catalog.count(*) AS n FROM (SELECT 1{} LIMIT greatest({net}.s, 0) + 1) z",
+                present.from_where()
+            )
+        });
+        block.from.push(FromItem::Plain { relation: format!("LATERAL ({counted})"), alias: count.clone() });
+        Ok(Matches { net: format!("{net}.s"), count: format!("{count}.n") })
+    }
+
+    /// See [`Flip`]. With equality conditions the flips are found from the distinct keys of the delta; without a flip
+    /// no row of the left side is read.
+    fn flip(&mut self, flip: &Flip) -> Result<Vec<Block>, NotLowerable> {
+        let width = flip.left.columns().len();
+        let keys: Vec<(usize, usize)> = flip.on.iter().filter_map(|on| key_pair(on, width)).collect();
+        if !keys.is_empty() && keys.len() == flip.on.len() {
+            return Ok(vec![self.flip_by_key(flip, &keys)?]);
+        }
+        let mut block = self.single(&flip.left)?;
+        if !keys.is_empty() {
+            let delta = self.single(&flip.delta)?;
+            let alias = self.alias();
+            let distinct = keys.iter().map(|(_, right)| &delta.columns[*right]).enumerate();
+            let distinct = list(distinct.map(|(index, sql)| format!("{sql} AS {}", column_name(index))));
+            let relation = format!("(SELECT DISTINCT {distinct}{})", delta.from_where());
+            for (index, (left, _)) in keys.iter().enumerate() {
+                block.conditions.push(format!("{} = {alias}.{}", block.columns[*left], column_name(index)));
+            }
+            block.from.insert(0, FromItem::Plain { relation, alias });
+        }
+        let matches = self.bounded_matches(&mut block, &flip.right, &flip.delta, &flip.on)?;
+        block.conditions.push(matches.flips());
+        block.weight.push(matches.flip());
+        Ok(vec![block])
+    }
+
+    fn flip_by_key(&mut self, flip: &Flip, keys: &[(usize, usize)]) -> Result<Block, NotLowerable> {
+        let delta = self.single(&flip.delta)?;
+        let key_columns: Vec<&String> = keys.iter().map(|(_, right)| &delta.columns[*right]).collect();
+        let outputs =
+            key_columns.iter().enumerate().map(|(index, sql)| format!("{sql} AS {}", column_name(index)));
+        let net = format!("pg_catalog.sum({})::pg_catalog.int8 AS s", delta.weight_sql());
+        let mut not_null = delta.clone();
+        not_null.conditions.extend(key_columns.iter().map(|sql| format!("{sql} IS NOT NULL")));
+        let grouped = format!(
+            "(SELECT {}{} GROUP BY {} HAVING pg_catalog.sum({}) <> 0)",
+            list(outputs.chain([net])),
+            not_null.from_where(),
+            list(key_columns.iter().map(|sql| sql.to_string())),
+            delta.weight_sql()
+        );
+        let group = self.alias();
+        let mut present = self.single(&flip.right)?;
+        for (index, (_, right)) in keys.iter().enumerate() {
+            present.conditions.push(format!("{} = {group}.{}", present.columns[*right], column_name(index)));
+        }
+        let counted = format!(
+            "LATERAL (SELECT pg_catalog.count(*) AS n FROM (SELECT 1{} LIMIT greatest({group}.s, 0) + 1) z)",
+            present.from_where()
+        );
+        let count = self.alias();
+        let matches = Matches { net: format!("{group}.s"), count: format!("{count}.n") };
+        let mut flips = Block {
+            from: vec![
+                FromItem::Plain { relation: grouped, alias: group.clone() },
+                FromItem::Plain { relation: counted, alias: count },
+            ],
+            conditions: vec![matches.flips()],
+            columns: (0..keys.len()).map(|index| format!("{group}.{}", column_name(index))).collect(),
+            weight: vec![matches.flip()],
+        };
+        let mut block = self.single(&flip.left)?;
+        for (index, (left, _)) in keys.iter().enumerate() {
+            flips.conditions.push(format!("{} = {group}.{}", block.columns[*left], column_name(index)));
+        }
+        flips.from.append(&mut block.from);
+        flips.conditions.append(&mut block.conditions);
+        flips.weight.append(&mut block.weight);
+        flips.columns = block.columns;
+        Ok(flips)
+    }
+}
+
+/// Names of the two numbers that decide existence before and after.
+struct Matches {
+    /// Net weight of the matches in the delta.
+    net: String,
+    /// Matches after the change, counted up to `net + 1`.
+    count: String,
+}
+
+impl Matches {
+    /// No match before: `s >= 0` and exactly `s` matches now.
+    fn none_before(&self) -> String {
+        format!("({net} >= 0 AND {count} = {net})", net = self.net, count = self.count)
+    }
+
+    /// Existence differs. With `s = 0` it cannot.
+    fn flips(&self) -> String {
+        format!(
+            "{net} <> 0 AND ({before}) <> ({count} = 0)",
+            net = self.net,
+            before = self.none_before(),
+            count = self.count
+        )
+    }
+
+    /// +1 where matches appear, -1 where they vanish.
+    fn flip(&self) -> String {
+        format!("(CASE WHEN {} = 0 THEN -1 ELSE 1 END)::pg_catalog.int8", self.count)
+    }
+}
+
+/// The condition's columns (left position, right position) if it equates a left with a right column.
+fn key_pair(on: &Expr, width: usize) -> Option<(usize, usize)> {
+    match on.equality()? {
+        (Piece::Column(left), Piece::Column(right)) if *left < width && *right >= width => {
+            Some((*left, right - width))
+        }
+        (Piece::Column(right), Piece::Column(left)) if *left < width && *right >= width => {
+            Some((*left, right - width))
+        }
+        _ => None,
+    }
+}
+
+/// Renders a subquery over `inner` whose conditions `on` also see `outer` columns.
+fn correlated(
+    mut inner: Block,
+    outer: &[String],
+    on: &[Expr],
+    render: impl FnOnce(&Block) -> String,
+) -> String {
+    let columns: Vec<String> = outer.iter().chain(&inner.columns).cloned().collect();
+    inner.conditions.extend(on.iter().map(|predicate| substitute(predicate, &columns)));
+    render(&inner)
+}
+
+fn item_text(block: &Block) -> String {
+    match &block.from[0] {
+        FromItem::Plain { relation, alias } => format!("{relation} AS {alias}"),
+        FromItem::Joined(text) => text.clone(),
+    }
+}
+
+/// The expression's text with its slots filled by `columns`.
+pub fn substitute(expr: &Expr, columns: &[String]) -> String {
+    let bare = expr.pieces.len() == 1;
+    let mut text = String::new();
+    for piece in &expr.pieces {
+        match piece {
+            Piece::Text(part) => text += part,
+            Piece::Column(position) => {
+                let column = &columns[*position];
+                // A whole-row or field selection after a bare reference stays valid; anything composed is fenced.
+                if bare || is_reference(column) { text += column } else { text += &format!("({column})") }
+            }
+            // Normalisation removes dependent joins, so no outer reference reaches SQL; an impossible name makes a
+            // violation fail in the parser instead of reading a wrong column.
+            Piece::Outer(depth, position) => text += &format!("pgtrickle_outer_{depth}.c{position}"),
+        }
+    }
+    text
+}
+
+fn is_reference(sql: &str) -> bool {
+    sql.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '"'))
+}
