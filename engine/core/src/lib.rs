@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod apply;
+pub mod delta;
 pub mod expr;
 pub mod maintain;
 pub mod plan;

@@ -1,0 +1,31 @@
+//! Linear operators are their own change.  d(f(A)) = f(dA)  for f a filter, a bag projection, a sum, a negation.
+//! Reads: dA.  Needs: nothing.
+
+use super::{Changed, Sharing, differentiate, sum};
+use crate::plan::{Filter, Plan, Project, UnionAll};
+use crate::query::Unsupported;
+
+type Rule = Result<Option<Plan>, Unsupported>;
+
+pub(super) fn filter(filter: &Filter, changed: &Changed, sharing: &mut Sharing) -> Rule {
+    let delta = differentiate(&filter.input, changed, sharing)?;
+    Ok(delta
+        .map(|input| Plan::Filter(Filter { input: Box::new(input), predicate: filter.predicate.clone() })))
+}
+
+pub(super) fn project(project: &Project, changed: &Changed, sharing: &mut Sharing) -> Rule {
+    let delta = differentiate(&project.input, changed, sharing)?;
+    Ok(delta.map(|input| Plan::Project(Project { input: Box::new(input), exprs: project.exprs.clone() })))
+}
+
+pub(super) fn negate(input: &Plan, changed: &Changed, sharing: &mut Sharing) -> Rule {
+    Ok(differentiate(input, changed, sharing)?.map(|delta| Plan::Negate(Box::new(delta))))
+}
+
+pub(super) fn union_all(union: &UnionAll, changed: &Changed, sharing: &mut Sharing) -> Rule {
+    let mut terms = vec![];
+    for input in &union.inputs {
+        terms.extend(differentiate(input, changed, sharing)?);
+    }
+    Ok(sum(terms))
+}
