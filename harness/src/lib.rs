@@ -1,1 +1,11 @@
-//! Clusters, replayers, reports.
+//! Clusters, replayers, reports: everything that runs the extension against a real server.
+//!
+//! A test asks [`cluster::test_database`] for a database of its own, or [`cluster::private_cluster`] for a server of
+//! its own when it restarts or crashes it. Who starts the server is decided there, not in the test: under
+//! `harness test` one server per PostgreSQL version serves all tests; under a plain `cargo nextest run` each test
+//! starts its own.
+
+pub mod cluster;
+pub mod package;
+pub mod process;
+pub mod provision;

@@ -1,0 +1,136 @@
+//! How a test gets its server and its database.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use postgres::{Client, NoTls};
+
+use super::selection::wanted_majors;
+use super::{Cluster, ClusterOptions, LocalCluster, SharedCluster};
+use crate::package::Server;
+use crate::provision::server;
+
+/// Version of a private cluster when neither the environment nor the test says one.
+const DEFAULT_MAJOR: u32 = 18;
+
+/// A database of a test's own, with the extension created in it. Dropped with its value.
+pub struct TestDatabase {
+    cluster: Arc<dyn Cluster>,
+    name: String,
+}
+
+impl TestDatabase {
+    /// Creates a database in a cluster, without the extension.
+    pub fn create_empty(cluster: Arc<dyn Cluster>) -> Result<TestDatabase> {
+        let name = cluster.create_database()?;
+        Ok(TestDatabase { cluster, name })
+    }
+
+    /// Creates a database in a cluster, with the extension.
+    pub fn create(cluster: Arc<dyn Cluster>) -> Result<TestDatabase> {
+        let database = TestDatabase::create_empty(cluster)?;
+        database
+            .connect()?
+            .batch_execute("CREATE EXTENSION pg_trickle")
+            .with_context(|| format!("CREATE EXTENSION failed; {}", database.cluster.log_tail(20)))?;
+        Ok(database)
+    }
+
+    /// Opens a session as superuser.
+    pub fn connect(&self) -> Result<Client> {
+        self.cluster.connect(&self.name)
+    }
+
+    /// Opens a session as another role.
+    pub fn connect_as(&self, role: &str) -> Result<Client> {
+        let mut config: postgres::Config = self.conninfo().parse()?;
+        config.user(role);
+        config.connect(NoTls).with_context(|| format!("cannot connect to {} as {role}", self.name))
+    }
+
+    /// Connection string of the database.
+    pub fn conninfo(&self) -> String {
+        self.cluster.conninfo(&self.name)
+    }
+
+    /// Name of the database.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The server that the database is in.
+    pub fn cluster(&self) -> &Arc<dyn Cluster> {
+        &self.cluster
+    }
+
+    fn remove(&self) -> Result<()> {
+        // A prepared transaction that a failed test left keeps the database from being dropped.
+        let mut session = self.connect()?;
+        let prepared = session.query(
+            "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()",
+            &[],
+        )?;
+        for row in prepared {
+            let gid: String = row.get(0);
+            session.batch_execute(&format!("ROLLBACK PREPARED '{}'", gid.replace('\'', "''")))?;
+        }
+        drop(session);
+        self.cluster
+            .connect("postgres")?
+            .batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name))?;
+        Ok(())
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("harness: the end of the server's log:\n{}", self.cluster.log_tail(30));
+        }
+        if let Err(error) = self.remove() {
+            // The server goes away with the run, so a database left behind harms nobody; it is worth a line.
+            eprintln!("harness: database {} was not dropped: {error:#}", self.name);
+        }
+    }
+}
+
+/// A database with the extension, in the server that the run offers or in a private one.
+pub fn test_database() -> Result<TestDatabase> {
+    TestDatabase::create(test_cluster()?)
+}
+
+/// The server that the run offers, or one that this process starts and shares among its tests.
+pub fn test_cluster() -> Result<Arc<dyn Cluster>> {
+    if let Some(shared) = SharedCluster::offered()? {
+        return Ok(Arc::new(shared));
+    }
+    // Never dropped, being static; its keeper stops the server when the process ends.
+    static OWN: Mutex<Option<Arc<dyn Cluster>>> = Mutex::new(None);
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cluster) = own.as_ref() {
+        return Ok(Arc::clone(cluster));
+    }
+    let cluster = private_cluster(&ClusterOptions::default())?;
+    *own = Some(Arc::clone(&cluster));
+    Ok(cluster)
+}
+
+/// A server of the test's own, of the version under test.
+pub fn private_cluster(options: &ClusterOptions) -> Result<Arc<dyn Cluster>> {
+    let major = match SharedCluster::offered()? {
+        Some(shared) => shared.major,
+        None => wanted_majors()?.and_then(|majors| majors.first().copied()).unwrap_or(DEFAULT_MAJOR),
+    };
+    private_cluster_of(major, options)
+}
+
+/// A server of the caller's own, of a given version, with the extension packaged for it.
+pub fn private_cluster_of(major: u32, options: &ClusterOptions) -> Result<Arc<dyn Cluster>> {
+    let installation = server::find(major)?.with_context(|| {
+        format!(
+            "there is no PostgreSQL {major} with headers on this machine; `harness/run provision` gets it"
+        )
+    })?;
+    let server = Server::with_extension(&installation)?;
+    Ok(Arc::new(LocalCluster::start_new(&server, options)?))
+}

@@ -1,0 +1,81 @@
+//! A cluster that another process runs: what a test sees of the server that `harness test` started for all tests.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::local::tail_of;
+use super::{Backend, Cluster, LocalCluster, SUPERUSER, Shutdown};
+
+/// Environment variable in which `harness test` hands the description of its server to the tests.
+pub const SHARED_CLUSTER_VARIABLE: &str = "PG_TRICKLE_SHARED_CLUSTER";
+
+/// Description of a running server, enough to connect to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SharedCluster {
+    pub major: u32,
+    pub backend: Backend,
+    pub host: String,
+    pub port: u16,
+    /// Path of the server's log, where this machine can read it.
+    pub log: Option<PathBuf>,
+}
+
+impl SharedCluster {
+    /// Describes a local cluster that this process runs.
+    pub fn of_local(cluster: &LocalCluster) -> SharedCluster {
+        SharedCluster {
+            major: cluster.pg_major(),
+            backend: Backend::Local,
+            host: cluster.socket_folder().to_string_lossy().into_owned(),
+            port: cluster.port(),
+            log: Some(cluster.log_path()),
+        }
+    }
+
+    /// The server that the environment offers, if any.
+    pub fn offered() -> Result<Option<SharedCluster>> {
+        match std::env::var(SHARED_CLUSTER_VARIABLE) {
+            Ok(text) if !text.is_empty() => serde_json::from_str(&text).map(Some).with_context(|| {
+                format!("{SHARED_CLUSTER_VARIABLE} is not a description of a server: {text}")
+            }),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Cluster for SharedCluster {
+    fn pg_major(&self) -> u32 {
+        self.major
+    }
+
+    fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    fn conninfo(&self, database: &str) -> String {
+        format!("host={} port={} user={SUPERUSER} dbname={database}", self.host, self.port)
+    }
+
+    fn restart(&self, _mode: Shutdown) -> Result<()> {
+        bail!(
+            "this server is shared by all tests; a test that restarts its server asks for a private cluster"
+        )
+    }
+
+    fn crash(&self) -> Result<()> {
+        bail!("this server is shared by all tests; a test that crashes its server asks for a private cluster")
+    }
+
+    fn start(&self) -> Result<()> {
+        bail!("this server is run by another process")
+    }
+
+    fn log_tail(&self, lines: usize) -> String {
+        match &self.log {
+            Some(path) => tail_of(path, lines),
+            None => "(the server's log is inside its container)".to_string(),
+        }
+    }
+}

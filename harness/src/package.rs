@@ -1,0 +1,259 @@
+//! The extension, packaged once per PostgreSQL version and kept by content hash, and the runtime copies of servers
+//! that a package is laid over.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+
+use crate::process::{run, run_visible};
+use crate::provision::cache::{cache_root, checkout, make_folder, runtime_root};
+use crate::provision::lock::Lock;
+use crate::provision::say;
+use crate::provision::server::{Installation, Origin};
+use crate::provision::tools;
+
+/// What of the checkout a package is made of.
+const INPUTS: [&str; 4] = ["engine", "sql", "Cargo.toml", "Cargo.lock"];
+
+/// Packages and server copies that nobody used for this long are removed when a new one is made.
+const UNUSED_AFTER: Duration = Duration::from_secs(3 * 24 * 3600);
+
+/// A packaged extension.
+#[derive(Clone, Debug)]
+pub struct Package {
+    /// A tree rooted like `/`, to be laid over an installation.
+    pub tree: PathBuf,
+    /// Hash of everything it was made from.
+    pub hash: String,
+}
+
+/// A runnable server: a private copy of an installation with the extension in it.
+#[derive(Clone, Debug)]
+pub struct Server {
+    pub major: u32,
+    /// As printed by `pg_config --version`.
+    pub version: String,
+    pub origin: Origin,
+    pub bindir: PathBuf,
+}
+
+impl Server {
+    /// Packages the extension for an installation, unless that was done, and lays it over a copy of the installation.
+    pub fn with_extension(installation: &Installation) -> Result<Server> {
+        let package = package(installation)?;
+        Server::copy(installation, Some(&package))
+    }
+
+    /// A copy of the installation without the extension.
+    pub fn plain(installation: &Installation) -> Result<Server> {
+        Server::copy(installation, None)
+    }
+
+    fn copy(installation: &Installation, package: Option<&Package>) -> Result<Server> {
+        let mut hash = Sha256::new();
+        hash.update(installation.version.as_bytes());
+        hash.update(installation.bindir.as_os_str().as_encoded_bytes());
+        hash.update(package.map_or("", |package| &package.hash));
+        let name = format!("{}-{}", installation.major, short(&hash.finalize()));
+        let folder = make_folder(runtime_root().join("server"))?;
+        let root = folder.join(&name);
+        let _lock = Lock::acquire(&folder.join(format!("{name}.lock")), || ())?;
+        if !root.is_dir() {
+            remove_unused(&folder)?;
+            let unfinished = folder.join(format!("{name}.unfinished"));
+            remove_tree(&unfinished)?;
+            for part in &installation.roots {
+                let part = part.canonicalize()?;
+                copy_tree(&part, &below(&unfinished, &part))
+                    .with_context(|| format!("cannot copy {} to {}", part.display(), unfinished.display()))?;
+            }
+            if let Some(package) = package {
+                copy_tree(&package.tree, &unfinished)
+                    .with_context(|| format!("cannot install {}", package.tree.display()))?;
+            }
+            fs::rename(&unfinished, &root)?;
+        }
+        mark_used(&root)?;
+        Ok(Server {
+            major: installation.major,
+            version: installation.version.clone(),
+            origin: installation.origin.clone(),
+            bindir: below(&root, &installation.bindir.canonicalize()?),
+        })
+    }
+}
+
+/// The extension packaged for an installation; builds it if the cache has none of this content.
+pub fn package(installation: &Installation) -> Result<Package> {
+    let hash = content_hash(&checkout(), installation)?;
+    let folder = make_folder(cache_root().join("package"))?;
+    let major = installation.major;
+    let tree = folder.join(format!("{major}-{hash}"));
+    // One build per version at a time: they share a target folder, and so the path of the library.
+    let _lock = Lock::acquire(&folder.join(format!("{major}.lock")), || {
+        say(format_args!("another process packages the extension for PostgreSQL {major}, waiting for it"));
+    })?;
+    if !tree.is_dir() {
+        remove_unused(&folder)?;
+        build(installation, &tree)?;
+    }
+    mark_used(&tree)?;
+    Ok(Package { tree, hash })
+}
+
+fn build(installation: &Installation, tree: &Path) -> Result<()> {
+    let major = installation.major;
+    let cargo_pgrx = tools::cargo_pgrx()?;
+    say(format_args!("packaging the extension for {} ...", installation.version));
+    let started = SystemTime::now();
+    let unfinished = tree.with_extension("unfinished");
+    remove_tree(&unfinished)?;
+    let target = make_folder(cache_root().join(format!("target/pgrx-{major}")))?;
+    let home = make_folder(target.join("pgrx-home"))?;
+    let pg_config = &installation.pg_config;
+    fs::write(
+        home.join("config.toml"),
+        format!("[configs]\npg{major} = {:?}\n", pg_config.display().to_string()),
+    )?;
+    let manifest = checkout().join("engine/Cargo.toml");
+    run_visible(
+        Command::new(cargo_pgrx)
+            .args(["pgrx", "package", "--no-default-features", "--features"])
+            .arg(format!("pg{major}"))
+            .arg("--manifest-path")
+            .arg(&manifest)
+            .arg("--pg-config")
+            .arg(pg_config)
+            .arg("--out-dir")
+            .arg(&unfinished)
+            .current_dir(checkout())
+            .env("CARGO_TARGET_DIR", &target)
+            .env("PGRX_HOME", &home)
+            // Settings of the surrounding cargo run (profile of tests, shared build folder) are not for this one.
+            .env_remove("CARGO_INCREMENTAL")
+            .env_remove("CARGO_BUILD_BUILD_DIR")
+            .env_remove("RUSTFLAGS"),
+    )
+    .with_context(|| format!("packaging the extension for PostgreSQL {major} failed"))?;
+    let library = below(&unfinished, &installation.pkglibdir).join("pg_trickle.so");
+    if !library.is_file() {
+        bail!("`cargo pgrx package` left no {}", library.display());
+    }
+    fs::rename(&unfinished, tree)?;
+    say(format_args!(
+        "packaged for PostgreSQL {major} in {} s",
+        started.elapsed().map_or(0, |elapsed| elapsed.as_secs())
+    ));
+    Ok(())
+}
+
+/// Hash of the sources, the toolchain and the server version, as hexadecimal digits.
+fn content_hash(checkout: &Path, installation: &Installation) -> Result<String> {
+    let mut hash = Sha256::new();
+    hash.update(tools::PGRX_VERSION);
+    hash.update(run(Command::new("rustc").arg("--version"))?);
+    hash.update(&installation.version);
+    // The paths in the package follow those of the installation.
+    hash.update(installation.pkglibdir.as_os_str().as_encoded_bytes());
+    for input in INPUTS {
+        hash_tree(&mut hash, checkout, &checkout.join(input))?;
+    }
+    Ok(short(&hash.finalize()))
+}
+
+fn hash_tree(hash: &mut Sha256, base: &Path, path: &Path) -> Result<()> {
+    if path.is_dir() {
+        // Symbolic links to folders (engine/sql) lead to inputs that are listed themselves.
+        if path.is_symlink() || path.file_name().is_some_and(|name| name == "target") {
+            return Ok(());
+        }
+        let mut entries: Vec<PathBuf> =
+            fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<_>>()?;
+        entries.sort();
+        for entry in entries {
+            hash_tree(hash, base, &entry)?;
+        }
+    } else if path.is_file() {
+        let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        hash.update(path.strip_prefix(base).unwrap_or(path).as_os_str().as_encoded_bytes());
+        hash.update((content.len() as u64).to_le_bytes());
+        hash.update(&content);
+    }
+    Ok(())
+}
+
+fn short(digest: &[u8]) -> String {
+    digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// An absolute path moved below another root.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Copies a tree over an existing one. Files are hard links where the file system allows it, which makes the copy
+/// cheap; nothing ever writes into them.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+            continue;
+        }
+        match fs::remove_file(&target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        if kind.is_symlink() {
+            let mut pointed = fs::read_link(entry.path())?;
+            if pointed.is_relative() && fs::metadata(to.join(&pointed)).is_err() {
+                // A relative link that leaves the tree (Debian links to /etc so) is made absolute.
+                pointed = from.join(pointed);
+            }
+            std::os::unix::fs::symlink(pointed, &target)?;
+        } else if fs::hard_link(entry.path(), &target).is_err() {
+            fs::copy(entry.path(), &target)
+                .with_context(|| format!("cannot copy {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn mark_used(tree: &Path) -> Result<()> {
+    let marker = tree.with_extension("used");
+    fs::write(&marker, "").with_context(|| format!("cannot write {}", marker.display()))
+}
+
+fn remove_unused(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let marker = entry?.path();
+        if marker.extension().is_none_or(|extension| extension != "used") {
+            continue;
+        }
+        let age = fs::metadata(&marker).and_then(|data| data.modified()).map(|time| time.elapsed());
+        if let Ok(Ok(age)) = age
+            && age > UNUSED_AFTER
+        {
+            remove_tree(&marker.with_extension(""))?;
+            fs::remove_file(&marker)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! Getting what the machine lacks: servers, build tools, the DuckDB library. Every step is idempotent, says what it
+//! does, and keeps its result in the cache, outside the checkout.
+
+pub mod cache;
+pub mod lock;
+pub mod server;
+pub mod tools;
+pub mod wheel;
+
+/// Progress of provisioning goes to standard error, so that commands may print machine-readable results.
+pub fn say(message: impl std::fmt::Display) {
+    eprintln!("harness: {message}");
+}
