@@ -9,3 +9,5 @@ pub mod cluster;
 pub mod package;
 pub mod process;
 pub mod provision;
+pub mod serve;
+pub mod test_run;

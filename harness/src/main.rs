@@ -2,7 +2,11 @@
 
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
+use pg_trickle_harness::provision::command::ProvisionArguments;
+use pg_trickle_harness::serve::ServeArguments;
+use pg_trickle_harness::test_run::TestArguments;
 
 /// Provision, run and check pg_trickle.
 #[derive(Parser)]
@@ -14,37 +18,22 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Start a server with the extension and wait; Ctrl-C stops it.
+    /// Get what the machine lacks: build tools, PostgreSQL servers, DuckDB; and package the extension.
+    Provision(ProvisionArguments),
+    /// Run every test.
+    Test(TestArguments),
+    /// Start a server with the extension and print how to connect; Ctrl-C stops it.
     Serve(ServeArguments),
 }
 
-/// Arguments of `serve`.
-#[derive(clap::Args)]
-struct ServeArguments {
-    /// PostgreSQL major version.
-    #[arg(long, default_value_t = 18)]
-    pg: u32,
-}
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome = match arguments.command {
-        Command::Serve(arguments) => serve(&arguments),
+    let outcome: Result<ExitCode> = match Arguments::parse().command {
+        Command::Provision(arguments) => arguments.run(),
+        Command::Test(arguments) => arguments.run(),
+        Command::Serve(arguments) => arguments.run(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("harness: {error:#}");
         ExitCode::FAILURE
     })
-}
-
-fn serve(arguments: &ServeArguments) -> anyhow::Result<ExitCode> {
-    use pg_trickle_harness::cluster::{ClusterOptions, private_cluster_of};
-    let cluster = private_cluster_of(arguments.pg, &ClusterOptions::default())?;
-    cluster.connect("postgres")?.batch_execute("CREATE EXTENSION pg_trickle")?;
-    println!("{}", cluster.psql_line("postgres"));
-    println!("The server runs until this command ends (Ctrl-C).");
-    // The server stops with this process; there is nothing else to wait for.
-    loop {
-        std::thread::park();
-    }
 }

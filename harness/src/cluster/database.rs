@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use postgres::{Client, NoTls};
 
-use super::selection::wanted_majors;
-use super::{Cluster, ClusterOptions, LocalCluster, SharedCluster};
-use crate::package::Server;
-use crate::provision::server;
+use super::selection::{wanted_backend, wanted_majors};
+use super::{Cluster, ClusterOptions, SharedCluster, StartedCluster};
+use crate::provision::plan::{self, Version};
 
 /// Version of a private cluster when neither the environment nor the test says one.
 const DEFAULT_MAJOR: u32 = 18;
@@ -126,11 +125,6 @@ pub fn private_cluster(options: &ClusterOptions) -> Result<Arc<dyn Cluster>> {
 
 /// A server of the caller's own, of a given version, with the extension packaged for it.
 pub fn private_cluster_of(major: u32, options: &ClusterOptions) -> Result<Arc<dyn Cluster>> {
-    let installation = server::find(major)?.with_context(|| {
-        format!(
-            "there is no PostgreSQL {major} with headers on this machine; `harness/run provision` gets it"
-        )
-    })?;
-    let server = Server::with_extension(&installation)?;
-    Ok(Arc::new(LocalCluster::start_new(&server, options)?))
+    let version = Version { major, supply: plan::supply_one(major, wanted_backend()?)? };
+    Ok(StartedCluster::start(&version, options)?.into_cluster())
 }

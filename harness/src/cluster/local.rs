@@ -137,7 +137,8 @@ impl LocalCluster {
         format!("the end of its log:\n{}", self.log_tail(40))
     }
 
-    fn keep_log(&self) -> Result<PathBuf> {
+    /// Copies the log to where it outlives the cluster.
+    pub fn keep_log(&self) -> Result<PathBuf> {
         let kept = log_folder();
         fs::create_dir_all(&kept)?;
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -13,6 +13,7 @@ mod keeper;
 mod local;
 mod selection;
 mod shared;
+mod started;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,8 +24,9 @@ use postgres::{Client, NoTls};
 pub use database::{TestDatabase, private_cluster, private_cluster_of, test_cluster, test_database};
 pub use keeper::Keeper;
 pub use local::LocalCluster;
-pub use selection::{Backend, BackendChoice, wanted_backend, wanted_majors};
+pub use selection::{Backend, BackendChoice, SUPPORTED_MAJORS, parse_majors, wanted_backend, wanted_majors};
 pub use shared::{SHARED_CLUSTER_VARIABLE, SharedCluster};
+pub use started::StartedCluster;
 
 /// The superuser of every cluster.
 pub const SUPERUSER: &str = "postgres";

@@ -2,7 +2,12 @@
 //! does, and keeps its result in the cache, outside the checkout.
 
 pub mod cache;
+pub mod command;
+pub mod debian;
+pub mod duckdb;
 pub mod lock;
+pub mod plan;
+mod pypi;
 pub mod server;
 pub mod tools;
 pub mod wheel;

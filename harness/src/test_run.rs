@@ -1,0 +1,231 @@
+//! `harness test`: every test, against every PostgreSQL version that the machine offers.
+//!
+//! First the tests that need no server, then the harness's integration tests once per version, each time with one
+//! server that the tests share. The end of the output says which versions ran, on what, and which were missing.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use crate::cluster::{
+    ClusterOptions, SHARED_CLUSTER_VARIABLE, SUPPORTED_MAJORS, StartedCluster, wanted_backend, wanted_majors,
+};
+use crate::provision::cache::checkout;
+use crate::provision::plan::{Supply, Version, supply};
+use crate::provision::{debian, duckdb, say, tools};
+
+/// Arguments of `test`.
+#[derive(clap::Args)]
+pub struct TestArguments {
+    /// PostgreSQL major versions, such as `16,17,18`; default: $PG_TRICKLE_PG, else all supported.
+    #[arg(long)]
+    pg: Option<String>,
+    /// Handed to `cargo nextest run`, such as `-E 'binary(cluster)'`.
+    #[arg(last = true)]
+    nextest: Vec<String>,
+}
+
+/// Packages whose tests are run. The extension has none of its own: it only links inside a server.
+const PACKAGES: [&str; 5] =
+    ["pg_trickle_core", "pg_trickle_oracle", "pg_trickle_corpus", "pg_trickle_harness", "pg_trickle_benches"];
+
+/// Tests that need a running server, in the filter language of nextest.
+const SERVER_TESTS: &str = "package(pg_trickle_harness) & kind(test)";
+
+/// What one call of nextest came to.
+struct Outcome {
+    title: String,
+    server: String,
+    passed: u64,
+    failed: u64,
+    succeeded: bool,
+    took: Duration,
+}
+
+impl TestArguments {
+    /// Runs the tests. Success means that all passed and that every version asked for by name was there.
+    pub fn run(&self) -> Result<ExitCode> {
+        let named = match &self.pg {
+            Some(text) => Some(crate::cluster::parse_majors(text)?),
+            None => wanted_majors()?,
+        };
+        let majors = named.clone().unwrap_or_else(|| SUPPORTED_MAJORS.to_vec());
+        debian::get_build_packages()?;
+        let nextest = Nextest {
+            folder: tools::nextest_folder()?,
+            duckdb: duckdb::get().context("the oracle needs DuckDB")?,
+            extra: self.nextest.clone(),
+        };
+        let versions = supply(&majors, wanted_backend()?)?;
+        for version in &versions {
+            say(version);
+        }
+        let mut outcomes =
+            vec![nextest.run("without a server", "-", &format!("not ({SERVER_TESTS})"), None)?];
+        for version in &versions {
+            if !matches!(version.supply, Supply::Missing(_)) {
+                outcomes.push(run_on(version, &nextest)?);
+            }
+        }
+        report(&outcomes, &versions);
+        let complete =
+            named.is_none() || !versions.iter().any(|version| matches!(version.supply, Supply::Missing(_)));
+        let passed = outcomes.iter().all(|outcome| outcome.succeeded);
+        Ok(if passed && complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn run_on(version: &Version, nextest: &Nextest) -> Result<Outcome> {
+    let title = format!("PostgreSQL {}", version.major);
+    // Test processes run in parallel, each with several sessions.
+    let options = ClusterOptions::default().set("max_connections", 200);
+    let cluster = StartedCluster::start(version, &options)?;
+    let description = serde_json::to_string(&cluster.share())?;
+    let outcome = nextest.run(&title, &version.to_string(), SERVER_TESTS, Some(&description))?;
+    if !outcome.succeeded {
+        match cluster.keep_log() {
+            Ok(path) => say(format_args!("the log of {title} is kept as {}", path.display())),
+            Err(error) => say(format_args!("the log of {title} could not be kept: {error:#}")),
+        }
+    }
+    Ok(outcome)
+}
+
+/// A way to call nextest with what all calls have in common, so that they share one build.
+struct Nextest {
+    /// Folder of `cargo-nextest` when it is not on the PATH.
+    folder: Option<PathBuf>,
+    duckdb: PathBuf,
+    extra: Vec<String>,
+}
+
+impl Nextest {
+    fn run(&self, title: &str, server: &str, filter: &str, cluster: Option<&str>) -> Result<Outcome> {
+        say(format_args!("tests {title} ..."));
+        let started = Instant::now();
+        let mut command = Command::new("cargo");
+        command.args(["nextest", "run", "--locked", "--no-fail-fast"]).current_dir(checkout());
+        for package in PACKAGES {
+            command.args(["--package", package]);
+        }
+        if cfg!(feature = "containers") {
+            command.args(["--features", "pg_trickle_harness/containers"]);
+        }
+        // The caller's own filter narrows this one, and may leave nothing of it.
+        command.arg("--filterset").arg(filter);
+        if !self.extra.is_empty() {
+            command.arg("--no-tests=pass").args(&self.extra);
+        }
+        if let Some(folder) = &self.folder {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let folders = std::iter::once(folder.clone()).chain(std::env::split_paths(&path));
+            command.env("PATH", std::env::join_paths(folders)?);
+        }
+        command.env(duckdb::FOLDER_VARIABLE, &self.duckdb).env_remove(SHARED_CLUSTER_VARIABLE);
+        if let Some(description) = cluster {
+            command.env(SHARED_CLUSTER_VARIABLE, description);
+        }
+        let mut child = command
+            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .spawn()
+            .context("cannot start cargo nextest")?;
+        let mut summary = (0, 0);
+        if let Some(output) = child.stderr.take() {
+            for line in BufReader::new(output).split(b'\n') {
+                let line = line?;
+                let text = String::from_utf8_lossy(&line);
+                eprintln!("{text}");
+                if let Some(found) = parse_summary(&text) {
+                    summary = found;
+                }
+            }
+        }
+        let status = child.wait()?;
+        Ok(Outcome {
+            title: title.to_string(),
+            server: server.to_string(),
+            passed: summary.0,
+            failed: summary.1,
+            succeeded: status.success(),
+            took: started.elapsed(),
+        })
+    }
+}
+
+/// Reads `(passed, failed)` from the line that nextest closes with.
+fn parse_summary(line: &str) -> Option<(u64, u64)> {
+    let (_, counts) =
+        line.trim_start().strip_prefix("Summary [")?.split_once("tests run:").or_else(|| {
+            // A single test is announced in the singular.
+            line.split_once("test run:")
+        })?;
+    let mut summary = (0, 0);
+    for part in counts.split(',') {
+        let mut words = part.split_whitespace();
+        let (Some(number), Some(kind)) =
+            (words.next().and_then(|word| word.parse::<u64>().ok()), words.next())
+        else {
+            continue;
+        };
+        match kind {
+            "passed" => summary.0 += number,
+            "failed" | "timed" | "exec" => summary.1 += number,
+            _ => {}
+        }
+    }
+    Some(summary)
+}
+
+fn report(outcomes: &[Outcome], versions: &[Version]) {
+    println!();
+    println!("{:<18} {:>7} {:>7} {:>8}  server", "tests", "passed", "failed", "seconds");
+    for outcome in outcomes {
+        println!(
+            "{:<18} {:>7} {:>7} {:>8.1}  {}{}",
+            outcome.title,
+            outcome.passed,
+            outcome.failed,
+            outcome.took.as_secs_f64(),
+            outcome.server,
+            // A build that fails, or a run that is interrupted, has no counts.
+            if outcome.succeeded { "" } else { "  FAILED" }
+        );
+    }
+    for version in versions {
+        if matches!(version.supply, Supply::Missing(_)) {
+            println!(
+                "{:<18} {:>7} {:>7} {:>8}  {version}",
+                format!("PostgreSQL {}", version.major),
+                "-",
+                "-",
+                "-"
+            );
+        }
+    }
+    println!();
+    let passed: u64 = outcomes.iter().map(|outcome| outcome.passed).sum();
+    let failed: u64 = outcomes.iter().map(|outcome| outcome.failed).sum();
+    // A phase that did not come to its end counts as one failure at least.
+    let broken = outcomes.iter().filter(|outcome| !outcome.succeeded && outcome.failed == 0).count() as u64;
+    println!("{passed} passed, {} failed", failed + broken);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_summary;
+
+    #[test]
+    fn summary_of_nextest_is_read_in_every_form() {
+        let line = "     Summary [   4.311s] 9 tests run: 9 passed, 0 skipped";
+        assert_eq!(parse_summary(line), Some((9, 0)));
+        let line = "     Summary [  64.838s] 9 tests run: 8 passed (2 slow), 1 failed, 0 skipped";
+        assert_eq!(parse_summary(line), Some((8, 1)));
+        let line = "     Summary [   0.1s] 1 test run: 0 passed, 1 timed out, 3 skipped";
+        assert_eq!(parse_summary(line), Some((0, 1)));
+        assert_eq!(parse_summary("        PASS [   0.006s] (1/9) a b"), None);
+    }
+}
