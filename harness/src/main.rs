@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use pg_trickle_harness::lint::LintArguments;
 use pg_trickle_harness::provision::command::ProvisionArguments;
 use pg_trickle_harness::serve::ServeArguments;
 use pg_trickle_harness::test_run::TestArguments;
@@ -22,6 +23,8 @@ enum Command {
     Provision(ProvisionArguments),
     /// Run every test.
     Test(TestArguments),
+    /// Check formatting and run clippy.
+    Lint(LintArguments),
     /// Start a server with the extension and print how to connect; Ctrl-C stops it.
     Serve(ServeArguments),
 }
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     let outcome: Result<ExitCode> = match Arguments::parse().command {
         Command::Provision(arguments) => arguments.run(),
         Command::Test(arguments) => arguments.run(),
+        Command::Lint(arguments) => arguments.run(),
         Command::Serve(arguments) => arguments.run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -113,33 +113,21 @@ fn build(installation: &Installation, tree: &Path) -> Result<()> {
     let started = SystemTime::now();
     let unfinished = tree.with_extension("unfinished");
     remove_tree(&unfinished)?;
-    let target = make_folder(cache_root().join(format!("target/pgrx-{major}")))?;
-    let home = make_folder(target.join("pgrx-home"))?;
-    let pg_config = &installation.pg_config;
-    fs::write(
-        home.join("config.toml"),
-        format!("[configs]\npg{major} = {:?}\n", pg_config.display().to_string()),
-    )?;
     let manifest = checkout().join("engine/Cargo.toml");
-    run_visible(
-        Command::new(cargo_pgrx)
-            .args(["pgrx", "package", "--no-default-features", "--features"])
-            .arg(format!("pg{major}"))
-            .arg("--manifest-path")
-            .arg(&manifest)
-            .arg("--pg-config")
-            .arg(pg_config)
-            .arg("--out-dir")
-            .arg(&unfinished)
-            .current_dir(checkout())
-            .env("CARGO_TARGET_DIR", &target)
-            .env("PGRX_HOME", &home)
-            // Settings of the surrounding cargo run (profile of tests, shared build folder) are not for this one.
-            .env_remove("CARGO_INCREMENTAL")
-            .env_remove("CARGO_BUILD_BUILD_DIR")
-            .env_remove("RUSTFLAGS"),
-    )
-    .with_context(|| format!("packaging the extension for PostgreSQL {major} failed"))?;
+    let mut command = Command::new(cargo_pgrx);
+    command
+        .args(["pgrx", "package", "--no-default-features", "--features"])
+        .arg(format!("pg{major}"))
+        .arg("--manifest-path")
+        .arg(&manifest)
+        .arg("--pg-config")
+        .arg(&installation.pg_config)
+        .arg("--out-dir")
+        .arg(&unfinished)
+        .current_dir(checkout());
+    pgrx_environment(&mut command, major, &installation.pg_config)?;
+    run_visible(&mut command)
+        .with_context(|| format!("packaging the extension for PostgreSQL {major} failed"))?;
     let library = below(&unfinished, &installation.pkglibdir).join("pg_trickle.so");
     if !library.is_file() {
         bail!("`cargo pgrx package` left no {}", library.display());
@@ -149,6 +137,23 @@ fn build(installation: &Installation, tree: &Path) -> Result<()> {
         "packaged for PostgreSQL {major} in {} s",
         started.elapsed().map_or(0, |elapsed| elapsed.as_secs())
     ));
+    Ok(())
+}
+
+/// Sets what a cargo command needs to compile the extension for a version: where pgrx finds the server's headers, and
+/// a target folder in the cache that all clones share.
+pub fn pgrx_environment(command: &mut Command, major: u32, pg_config: &Path) -> Result<()> {
+    let target = make_folder(cache_root().join(format!("target/pgrx-{major}")))?;
+    let home = make_folder(target.join("pgrx-home"))?;
+    let config = format!("[configs]\npg{major} = {:?}\n", pg_config.display().to_string());
+    fs::write(home.join("config.toml"), config)?;
+    command
+        .env("CARGO_TARGET_DIR", &target)
+        .env("PGRX_HOME", &home)
+        // Settings of the surrounding cargo run (incremental builds, its build folder) are not for this one.
+        .env_remove("CARGO_INCREMENTAL")
+        .env_remove("CARGO_BUILD_BUILD_DIR")
+        .env_remove("RUSTFLAGS");
     Ok(())
 }
 

@@ -29,7 +29,7 @@ pub struct TestArguments {
 }
 
 /// Packages whose tests are run. The extension has none of its own: it only links inside a server.
-const PACKAGES: [&str; 5] =
+pub const PACKAGES: [&str; 5] =
     ["pg_trickle_core", "pg_trickle_oracle", "pg_trickle_corpus", "pg_trickle_harness", "pg_trickle_benches"];
 
 /// Tests that need a running server, in the filter language of nextest.

@@ -1,6 +1,7 @@
 //! Which server each PostgreSQL version of a run is served by, and getting it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
@@ -50,6 +51,11 @@ pub fn supply_one(major: u32, choice: BackendChoice) -> Result<Supply> {
         }
     }
     Ok(Supply::Missing(reasons.join("; ")))
+}
+
+/// A `pg_config` that leads to the server headers of a major version, whether or not the server can run here.
+pub fn headers(major: u32) -> Result<Option<PathBuf>> {
+    Ok(get_local(major)?.map(|installation| installation.pg_config))
 }
 
 /// An installation of a major version: one that is there, else the distribution's, else the wheel's.
