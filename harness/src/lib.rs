@@ -10,5 +10,7 @@ pub mod lint;
 pub mod package;
 pub mod process;
 pub mod provision;
+pub mod replay;
+pub mod report;
 pub mod serve;
 pub mod test_run;

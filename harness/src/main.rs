@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use pg_trickle_harness::lint::LintArguments;
 use pg_trickle_harness::provision::command::ProvisionArguments;
+use pg_trickle_harness::replay::ReplayOptions;
 use pg_trickle_harness::serve::ServeArguments;
 use pg_trickle_harness::test_run::TestArguments;
 
@@ -25,6 +26,8 @@ enum Command {
     Test(TestArguments),
     /// Check formatting and run clippy.
     Lint(LintArguments),
+    /// Replay a corpus under change and let two oracles judge every stream table after every refresh.
+    Replay(ReplayOptions),
     /// Start a server with the extension and print how to connect; Ctrl-C stops it.
     Serve(ServeArguments),
 }
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Command::Provision(arguments) => arguments.run(),
         Command::Test(arguments) => arguments.run(),
         Command::Lint(arguments) => arguments.run(),
+        Command::Replay(options) => options.run(),
         Command::Serve(arguments) => arguments.run(),
     };
     outcome.unwrap_or_else(|error| {

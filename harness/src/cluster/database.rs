@@ -128,3 +128,12 @@ pub fn private_cluster_of(major: u32, options: &ClusterOptions) -> Result<Arc<dy
     let version = Version { major, supply: plan::supply_one(major, wanted_backend()?)? };
     Ok(StartedCluster::start(&version, options)?.into_cluster())
 }
+
+/// A server of the caller's own, of a given version, without the extension.
+pub fn private_plain_cluster_of(major: u32, options: &ClusterOptions) -> Result<Arc<dyn Cluster>> {
+    let installation = server::find(major)?.with_context(|| {
+        format!("there is no PostgreSQL {major} on this machine; `harness/run provision` gets it")
+    })?;
+    let server = Server::plain(&installation)?;
+    Ok(Arc::new(LocalCluster::start_new(&server, &options.clone().without_preload())?))
+}

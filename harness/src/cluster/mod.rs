@@ -21,7 +21,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use anyhow::{Context, Result};
 use postgres::{Client, NoTls};
 
-pub use database::{TestDatabase, private_cluster, private_cluster_of, test_cluster, test_database};
+pub use database::{
+    TestDatabase, private_cluster, private_cluster_of, private_plain_cluster_of, test_cluster, test_database,
+};
 pub use keeper::Keeper;
 pub use local::LocalCluster;
 pub use selection::{Backend, BackendChoice, SUPPORTED_MAJORS, parse_majors, wanted_backend, wanted_majors};

@@ -1,0 +1,326 @@
+//! The main job: replay a corpus under change, refresh after every cycle, and let two oracles judge every result.
+//!
+//! Each query becomes a stream table and, beside it, a materialized view of the same text that shows what a full
+//! recompute costs. A cycle makes the corpus's changes, refreshes every stream table, and compares each, in one
+//! snapshot, with PostgreSQL's and with DuckDB's answer. In the end every stream table is refreshed once more with
+//! nothing to do, which must write nothing.
+
+mod database;
+mod judge;
+mod refresh;
+mod subject;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use pg_trickle_corpus::tpch::{Query, Scale, Stream};
+
+use crate::cluster::{Cluster, ClusterOptions, private_cluster_of, private_plain_cluster_of};
+use crate::provision::cache::checkout;
+use crate::report::{Populated, QueryRun, Report, ServerRun};
+
+pub use database::{apply, load};
+pub use judge::Oracles;
+pub use refresh::{no_change, refresh_and_recompute};
+pub use subject::{Mode, Subject};
+
+/// Of all 22 queries, at most this many may have a result that is empty or never changes.
+const IDLE_MAX: usize = 2;
+
+/// What to replay, and how.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReplayOptions {
+    /// The corpus.
+    #[arg(value_enum)]
+    pub corpus: Corpus,
+    /// Scale factor.
+    #[arg(long, default_value = "0.01")]
+    pub scale: Scale,
+    /// Rounds of changes and refreshes.
+    #[arg(long, default_value_t = 5)]
+    pub cycles: u32,
+    /// PostgreSQL major versions, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "18")]
+    pub pg: Vec<u32>,
+    /// Refresh mode of the stream tables.
+    #[arg(long, value_enum, default_value_t = Mode::Auto, ignore_case = true)]
+    pub mode: Mode,
+    /// Seed of the changes.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Only these queries, separated by commas. The changes stay those for all queries.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=22))]
+    pub queries: Vec<u8>,
+    /// Folder for the report (`index.html` and `report.json`).
+    #[arg(long)]
+    pub report: Option<PathBuf>,
+    /// File for the report as JSON only.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+    /// Maintain materialized views in place of stream tables, on a server without the extension: the harness tests
+    /// corpus, oracles and report by themselves.
+    #[arg(long)]
+    pub self_test: bool,
+}
+
+/// A corpus that can be replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Corpus {
+    /// TPC-H: 22 queries, refresh functions, and changes the specification lacks.
+    Tpch,
+}
+
+impl ReplayOptions {
+    /// Runs the replay; the exit code is a failure unless everything was right.
+    pub fn run(&self) -> Result<ExitCode> {
+        Ok(if run(self)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// The subject of the run.
+    fn subject(&self) -> Subject {
+        if self.self_test { Subject::MaterializedViews } else { Subject::StreamTables { mode: self.mode } }
+    }
+
+    /// The selected queries; all if none is selected.
+    fn selected(&self) -> Vec<Query> {
+        let is_selected = |query: &Query| self.queries.is_empty() || self.queries.contains(&query.number);
+        Query::all(self.scale).into_iter().filter(is_selected).collect()
+    }
+
+    /// The command line that repeats the run.
+    fn command(&self) -> String {
+        let list = |numbers: Vec<String>| numbers.join(",");
+        let mut command = format!(
+            "./harness/run replay tpch --scale {} --cycles {} --pg {} --mode {} --seed {}",
+            self.scale,
+            self.cycles,
+            list(self.pg.iter().map(u32::to_string).collect()),
+            self.mode.word(),
+            self.seed
+        );
+        if !self.queries.is_empty() {
+            command += &format!(" --queries {}", list(self.queries.iter().map(u8::to_string).collect()));
+        }
+        if self.self_test {
+            command += " --self-test";
+        }
+        command
+    }
+}
+
+/// Replays, prints the table, writes the report. Returns whether everything was right.
+pub fn run(options: &ReplayOptions) -> Result<bool> {
+    let mut report = Report {
+        title: "TPC-H replay".to_owned(),
+        command: options.command(),
+        started: String::new(),
+        commit: commit(),
+        scale: options.scale.factor(),
+        seed: options.seed,
+        cycles: options.cycles,
+        mode: options.mode.word().to_owned(),
+        subject: options.subject().to_string(),
+        runs: Vec::new(),
+        failures: Vec::new(),
+    };
+    println!("replaying: {}", report.command);
+    for &major in &options.pg {
+        let run = match start(options, major) {
+            Ok(cluster) => replay_on(options, cluster.as_ref(), &mut report.started)
+                .with_context(|| format!("the end of the server's log:\n{}", cluster.log_tail(30)))?,
+            Err(error) => missing(major, &format!("{error:#}")),
+        };
+        report.failures.extend(failures(&run));
+        report.runs.push(run);
+    }
+    println!("\n{}", report.table());
+    if let Some(folder) = &options.report {
+        report.write_to(folder)?;
+        println!("report: {}", folder.join("index.html").display());
+    }
+    if let Some(path) = &options.json {
+        std::fs::write(path, report.json()?).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(report.failures.is_empty())
+}
+
+fn start(options: &ReplayOptions, major: u32) -> Result<std::sync::Arc<dyn Cluster>> {
+    let settings = ClusterOptions::default().set("shared_buffers", "256MB").set("max_wal_size", "4GB");
+    match options.subject() {
+        Subject::StreamTables { .. } => private_cluster_of(major, &settings),
+        Subject::MaterializedViews => private_plain_cluster_of(major, &settings),
+    }
+}
+
+fn missing(major: u32, reason: &str) -> ServerRun {
+    ServerRun {
+        pg_major: major,
+        server_version: String::new(),
+        backend: String::new(),
+        missing: Some(reason.to_owned()),
+        load_ms: 0.0,
+        queries: Vec::new(),
+        mutation_ms: Vec::new(),
+        freshness: None,
+    }
+}
+
+fn replay_on(options: &ReplayOptions, cluster: &dyn Cluster, started: &mut String) -> Result<ServerRun> {
+    let database = cluster.create_database()?;
+    let mut session = subject::Session::open(cluster, &database)?;
+    let client = &mut session.client;
+    let server_version: String = client.query_one("SHOW server_version", &[])?.get(0);
+    if started.is_empty() {
+        *started = client.query_one("SELECT to_char(now(), 'YYYY-MM-DD HH24:MI UTC')", &[])?.get(0);
+    }
+    println!("PostgreSQL {server_version}: loading scale {} ...", options.scale);
+    let clock = Instant::now();
+    load(client, options.scale)?;
+    let load_ms = milliseconds(clock);
+
+    let subject = options.subject();
+    let mut oracles = Oracles::open()?;
+    let selected = options.selected();
+    let mut queries = Vec::new();
+    subject.prepare(&mut session.client)?;
+    for query in &selected {
+        queries.push(subject.create(&mut session, query)?);
+    }
+    let made = queries.iter().filter(|query| query.refused.is_none()).count();
+    println!("{made} of {} created", queries.len());
+
+    // Contents right after creation are judged too; the first cycle's changes are counted from here.
+    let populated = oracles.judge_all(&mut session.client, &selected, &queries, None)?;
+    for (query, judged) in queries.iter_mut().zip(populated) {
+        query.populated =
+            Some(Populated { rows: judged.rows, postgres: judged.postgres, duckdb: judged.duckdb });
+    }
+
+    let stream = Stream::new(options.scale, options.seed, Query::all(options.scale));
+    let mut mutation_ms = Vec::new();
+    for number in 1..=options.cycles {
+        let cycle = stream.cycle(number);
+        let clock = Instant::now();
+        apply(&mut session.client, &cycle)?;
+        mutation_ms.push(milliseconds(clock));
+        let mut refreshed = Vec::new();
+        for query in &queries {
+            refreshed.push(match query.refused {
+                Some(_) => None,
+                None => Some(refresh_and_recompute(&mut session.client, &subject, query)?),
+            });
+        }
+        let judged = oracles.judge_all(&mut session.client, &selected, &queries, Some(&cycle))?;
+        for ((query, refreshed), judged) in queries.iter_mut().zip(refreshed).zip(judged) {
+            if let Some(refreshed) = refreshed {
+                query.cycles.push(judge::cycle_run(number, refreshed, judged));
+            }
+        }
+        progress(number, options.cycles, &queries);
+    }
+    for query in queries.iter_mut().filter(|query| query.refused.is_none()) {
+        query.no_change = no_change(&mut session.client, &subject, &query.name)?;
+        subject.describe(&mut session.client, query)?;
+    }
+    Ok(ServerRun {
+        pg_major: cluster.pg_major(),
+        server_version,
+        backend: cluster.backend().to_string(),
+        missing: None,
+        load_ms,
+        queries,
+        mutation_ms,
+        freshness: None,
+    })
+}
+
+fn progress(number: u32, cycles: u32, queries: &[QueryRun]) {
+    let last: Vec<_> = queries.iter().filter_map(|query| query.cycles.last()).collect();
+    let (refresh, recompute): (f64, f64) =
+        last.iter().fold((0.0, 0.0), |sums, cycle| (sums.0 + cycle.refresh_ms, sums.1 + cycle.recompute_ms));
+    let wrong = last.iter().filter(|cycle| cycle.postgres.is_wrong() || cycle.duckdb.is_wrong()).count();
+    let failed = last.iter().filter(|cycle| cycle.error.is_some()).count();
+    println!(
+        "cycle {number} of {cycles}: {} refreshed in {refresh:.0} ms (recompute {recompute:.0} ms), {wrong} wrong, {failed} failed",
+        last.len()
+    );
+}
+
+/// Everything about a run that makes it a failure.
+pub fn failures(run: &ServerRun) -> Vec<String> {
+    let place = format!("PostgreSQL {}", run.pg_major);
+    if let Some(reason) = &run.missing {
+        return vec![format!("{place} is missing: {reason}")];
+    }
+    let mut failures = Vec::new();
+    for query in &run.queries {
+        if let Some(reason) = &query.refused {
+            failures.push(format!("{place}, {}: not created: {reason}", query.name));
+            continue;
+        }
+        if let Some(populated) = &query.populated {
+            for (oracle, judgement) in [("PostgreSQL", &populated.postgres), ("DuckDB", &populated.duckdb)] {
+                if !judgement.is_equal() {
+                    let detail = judgement.detail.as_deref().unwrap_or("");
+                    let what = format!("{} by {oracle}: {}", judgement.verdict, detail.trim_end());
+                    failures.push(format!("{place}, {}, as created: {what}", query.name));
+                }
+            }
+        }
+        for cycle in &query.cycles {
+            let at = format!("{place}, {}, cycle {}", query.name, cycle.cycle);
+            if let Some(error) = &cycle.error {
+                failures.push(format!("{at}: refresh failed: {error}"));
+            }
+            for (oracle, judgement) in [("PostgreSQL", &cycle.postgres), ("DuckDB", &cycle.duckdb)] {
+                if !judgement.is_equal() {
+                    let detail = judgement.detail.as_deref().unwrap_or("");
+                    failures.push(format!("{at}: {} by {oracle}: {}", judgement.verdict, detail.trim_end()));
+                }
+            }
+        }
+        if let Some(found) = &query.no_change
+            && (found.assigned_xid || found.rows_written > 0)
+        {
+            failures.push(format!(
+                "{place}, {}: a refresh without changes wrote {} rows{}",
+                query.name,
+                found.rows_written,
+                if found.assigned_xid { " and assigned a transaction id" } else { "" }
+            ));
+        }
+    }
+    let idle: Vec<&str> = run
+        .queries
+        .iter()
+        .filter(|query| query.refused.is_none() && !query.is_worth_comparing())
+        .map(|query| query.name.as_str())
+        .collect();
+    let allowed =
+        if run.queries.len() == usize::from(pg_trickle_corpus::tpch::query::COUNT) { IDLE_MAX } else { 0 };
+    if idle.len() > allowed {
+        failures.push(format!("{place}: empty or never changing: {}", idle.join(", ")));
+    }
+    failures
+}
+
+/// The checkout's commit, with a plus sign if files differ from it; empty outside a repository.
+pub(crate) fn commit() -> String {
+    let git = |arguments: &[&str]| -> Result<String> {
+        let output = Command::new("git").arg("-C").arg(checkout()).args(arguments).output()?;
+        if !output.status.success() {
+            bail!("git {arguments:?} failed");
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Ok(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return String::new() };
+    let is_clean = git(&["status", "--porcelain"]).is_ok_and(|changes| changes.is_empty());
+    if is_clean { commit } else { format!("{commit}+") }
+}
+
+pub(crate) fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1000.0
+}

@@ -1,0 +1,77 @@
+//! One refresh, measured: with changes, and with nothing to do.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use postgres::Client;
+
+use super::milliseconds;
+use super::subject::{Subject, message};
+use crate::report::{NoChange, QueryRun};
+
+/// A refresh and, right after it, a recompute of the same query.
+pub struct Refreshed {
+    pub action: String,
+    pub delta_rows: Option<i64>,
+    pub rows_inserted: Option<i64>,
+    pub rows_deleted: Option<i64>,
+    pub refresh_ms: f64,
+    pub recompute_ms: f64,
+    pub error: Option<String>,
+}
+
+/// Refreshes a relation and recomputes its materialized view. A refresh that fails is a result, not an error.
+pub fn refresh_and_recompute(client: &mut Client, subject: &Subject, query: &QueryRun) -> Result<Refreshed> {
+    let clock = Instant::now();
+    let outcome = subject.refresh(client, &query.name);
+    let refresh_ms = milliseconds(clock);
+    let clock = Instant::now();
+    client.batch_execute(&format!("REFRESH MATERIALIZED VIEW recompute.{}", query.name))?;
+    let recompute_ms = milliseconds(clock);
+    let history = subject.last_refresh(client, &query.name)?;
+    let action = match &outcome {
+        Ok(()) => history["action"].as_str().unwrap_or("no history").to_owned(),
+        Err(_) => "failed".to_owned(),
+    };
+    Ok(Refreshed {
+        action,
+        delta_rows: history["delta_row_count"].as_i64(),
+        rows_inserted: history["rows_inserted"].as_i64(),
+        rows_deleted: history["rows_deleted"].as_i64(),
+        refresh_ms,
+        recompute_ms,
+        error: outcome.err().map(|error| message(&error)),
+    })
+}
+
+/// Refreshes twice with nothing pending: once for its time, once in a transaction that is asked what it wrote. A
+/// materialized view has no such refresh. A refresh that fails here has failed before and is reported there.
+pub fn no_change(client: &mut Client, subject: &Subject, name: &str) -> Result<Option<NoChange>> {
+    if *subject == Subject::MaterializedViews {
+        return Ok(None);
+    }
+    let clock = Instant::now();
+    if subject.refresh(client, name).is_err() {
+        return Ok(None);
+    }
+    let refresh_ms = milliseconds(clock);
+    let mut transaction = client.transaction()?;
+    if subject.refresh(&mut transaction, name).is_err() {
+        return Ok(None);
+    }
+    // Statistics of this transaction cover every table: sources, buffers, state, catalogs of the extension and of the
+    // server. A transaction without an id cannot have written a row version anywhere.
+    let row = transaction.query_one(
+        "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL, \
+         (SELECT pg_catalog.sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_catalog.pg_stat_xact_all_tables)::int8",
+        &[],
+    )?;
+    let (assigned_xid, rows_written): (bool, Option<i64>) = (row.get(0), row.get(1));
+    transaction.commit()?;
+    Ok(Some(NoChange {
+        action: "NO_DATA".to_owned(),
+        refresh_ms,
+        assigned_xid,
+        rows_written: rows_written.unwrap_or(0),
+    }))
+}
