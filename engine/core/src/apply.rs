@@ -85,10 +85,16 @@ pub fn table_ddl(shape: &TableShape, names: &Names) -> Vec<String> {
 /// PostgreSQL's limit on function arguments; a wider row is hashed by its first columns and verified by all.
 const MAX_ARGUMENTS: usize = 100;
 
-/// Key columns that are never NULL and have a btree order are found by a unique index on themselves.
+/// Key columns that are never NULL, have a btree order and always fit an index entry are found by a unique index on
+/// themselves; others by an index on their hash.
 fn is_plain_key(shape: &TableShape, key: &[usize]) -> bool {
-    key.iter().all(|&column| !shape.columns[column].nullable && shape.columns[column].ty.ordered)
-        && key.len() <= 32
+    is_plain(key.iter().map(|&column| &shape.columns[column]))
+}
+
+/// See [`is_plain_key`].
+pub fn is_plain<'a>(mut columns: impl ExactSizeIterator<Item = &'a Column>) -> bool {
+    columns.len() <= 32
+        && columns.all(|column| !column.nullable && column.ty.ordered && column.ty.is_compact())
 }
 
 /// The hash of some columns of the stream table under a prefix such as `st.`.

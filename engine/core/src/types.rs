@@ -118,6 +118,17 @@ impl TypeRef {
         TypeRef::builtin(27, "tid", Arithmetic::None)
     }
 
+    /// Values are always small enough for a btree index entry, whatever the data.
+    pub fn is_compact(&self) -> bool {
+        // bool, "char", int8, int2, int4, oid, float4, float8, date, time, timestamp, timestamptz, interval, timetz,
+        // numeric, uuid, macaddr, inet, cidr, money
+        const COMPACT: &[u32] = &[
+            16, 18, 20, 21, 23, 26, 700, 701, 1082, 1083, 1114, 1184, 1186, 1266, 1700, 2950, 829, 869, 650,
+            790,
+        ];
+        COMPACT.contains(&self.oid)
+    }
+
     /// Column definition text: type and collation.
     pub fn definition(&self) -> String {
         match &self.collation_name {

@@ -44,8 +44,11 @@ impl Sharing {
         }
         let columns = delta.columns();
         let ordinals = (0..columns.len()).collect();
-        self.plans.push(delta);
-        let of = DeltaOf::Shared((self.plans.len() - 1) as u32);
+        let position = self.plans.iter().position(|known| *known == delta).unwrap_or_else(|| {
+            self.plans.push(delta);
+            self.plans.len() - 1
+        });
+        let of = DeltaOf::Shared(position as u32);
         Plan::Delta(Delta { of, ordinals, columns })
     }
 }

@@ -7,10 +7,10 @@
 //! Each part is differentiated by its own rule. The null-extended row carries the left row's weight.
 
 use super::{Changed, Sharing, inner_join, semi_join, sum};
-use crate::expr::{Expr, Piece, Shape};
+use crate::expr::Expr;
 use crate::plan::{Join, OuterJoin, OuterKind, Plan, Project, SemiJoin};
 use crate::query::Unsupported;
-use crate::types::{Column, Volatility};
+use crate::types::Column;
 
 pub(super) fn rule(
     join: &OuterJoin,
@@ -56,20 +56,5 @@ fn kept_columns(columns: &[Column], offset: usize) -> impl Iterator<Item = (Expr
 }
 
 fn null_columns(columns: &[Column]) -> impl Iterator<Item = (Expr, String)> {
-    columns.iter().map(|column| (null_of(column), column.name.clone()))
-}
-
-/// A typed NULL.
-pub(crate) fn null_of(column: &Column) -> Expr {
-    let collate =
-        column.ty.collation_name.as_ref().map(|name| format!(" COLLATE {name}")).unwrap_or_default();
-    Expr {
-        pieces: vec![Piece::Text(format!("(NULL::{}{collate})", column.ty.name))],
-        ty: column.ty.clone(),
-        volatility: Volatility::Immutable,
-        nullable: true,
-        strict: false,
-        fixed_scale: column.fixed_scale,
-        shape: Shape::Constant,
-    }
+    columns.iter().map(|column| (Expr::null(column), column.name.clone()))
 }

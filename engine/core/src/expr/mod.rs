@@ -3,6 +3,8 @@
 //! The server prints every expression of a query once, at analysis, with its columns replaced by slots. Rules move,
 //! remap and combine expressions but never look inside the text; what they need to know stands beside it.
 
+mod build;
+
 use crate::types::{Column, TypeRef, Volatility};
 use serde::{Deserialize, Serialize};
 

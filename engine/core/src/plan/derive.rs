@@ -120,6 +120,26 @@ impl Plan {
         }
     }
 
+    /// Direct children for rewriting, in order.
+    pub fn children_mut(&mut self) -> Vec<&mut Plan> {
+        match self {
+            Plan::Source(_) | Plan::Stored(_) | Plan::Delta(_) | Plan::Values(_) => vec![],
+            Plan::Filter(node) => vec![&mut node.input],
+            Plan::Project(node) => vec![&mut node.input],
+            Plan::Join(node) => node.inputs.iter_mut().collect(),
+            Plan::OuterJoin(node) => vec![&mut node.left, &mut node.right],
+            Plan::SemiJoin(node) => vec![&mut node.left, &mut node.right],
+            Plan::Aggregate(node) => vec![&mut node.input],
+            Plan::SetOp(node) => vec![&mut node.left, &mut node.right],
+            Plan::UnionAll(node) => node.inputs.iter_mut().collect(),
+            Plan::TopK(node) => vec![&mut node.input],
+            Plan::DependentJoin(node) => vec![&mut node.left, &mut node.right],
+            Plan::Negate(input) => vec![input],
+            Plan::Old(node) => vec![&mut node.new, &mut node.delta],
+            Plan::Flip(node) => vec![&mut node.left, &mut node.right, &mut node.delta],
+        }
+    }
+
     /// The base relations the plan reads.
     pub fn sources(&self) -> BTreeSet<SourceId> {
         let mut found = BTreeSet::new();

@@ -16,7 +16,7 @@ pub trait Relations {
     /// The output of a stage, read from its state under `alias`.
     fn stored(&self, stage: StageId, alias: &str) -> StoredRelation;
     /// The name of the relation that holds a change.
-    fn delta(&self, of: DeltaOf) -> String;
+    fn delta_name(&self, of: DeltaOf) -> String;
 }
 
 /// How to read the output of a stage.
@@ -79,7 +79,7 @@ impl<'a> Lowering<'a> {
                     columns: delta.ordinals.iter().map(column).collect(),
                     weight: vec![format!("{alias}.{WEIGHT}")],
                     from: vec![FromItem::Plain {
-                        relation: self.relations.delta(delta.of),
+                        relation: self.relations.delta_name(delta.of),
                         alias: alias.clone(),
                     }],
                     ..Block::default()

@@ -1,0 +1,411 @@
+//! The top-k stage: ORDER BY .. LIMIT .. OFFSET, per partition.
+//!
+//! State, per partition a *prefix* of the total order: rows `c1..cn` with their number `w`, and `complete`, true if the
+//! prefix is the whole partition. The prefix is longer than `offset + limit`, so that most deletions need no look at
+//! the input (`design-review.md` 8.3). A change behind the last stored row is ignored unless the prefix is complete; when
+//! fewer than `offset + limit` rows are left and the prefix is not complete, it is read again from the new input.
+//!
+//! Ties are broken by the images of all columns (`design-review.md` 8.4), so the answer is a function of the multiset.
+
+use super::accumulator::sort_key;
+use crate::apply::change_columns;
+use crate::expr::{Expr, SortKey};
+use crate::program::{Action, Counts, Identity, RelationColumn, Step};
+use crate::sql::identity::{consolidate, image};
+use crate::sql::lower::{StoredRelation, substitute};
+use crate::sql::{WEIGHT, column_name, list};
+use crate::types::{Column, StageId, TypeRef};
+
+/// Everything the stage's SQL depends on.
+pub struct TopKStage<'a> {
+    pub id: StageId,
+    /// Qualified name of the state table.
+    pub table: String,
+    /// Columns of the input, which are those of the output.
+    pub columns: &'a [Column],
+    pub partition: &'a [usize],
+    pub order: &'a [SortKey],
+    pub limit: Option<&'a Expr>,
+    pub offset: Option<&'a Expr>,
+}
+
+impl TopKStage<'_> {
+    /// Statements that create the state table.
+    pub fn ddl(&self) -> Vec<String> {
+        let columns = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| format!("{} {}", column_name(index), column.ty.definition()));
+        let columns = list(columns.chain([
+            format!("{WEIGHT} pg_catalog.int8 NOT NULL"),
+            "complete pg_catalog.bool NOT NULL".to_owned(),
+            "h pg_catalog.int8 NOT NULL".to_owned(),
+        ]));
+        vec![
+            format!("CREATE TABLE {} ({columns})", self.table),
+            format!("CREATE INDEX ON {} (h)", self.table),
+        ]
+    }
+
+    fn offset(&self) -> String {
+        self.offset.map_or("0".to_owned(), |offset| format!("coalesce({}, 0)", substitute(offset, &[])))
+    }
+
+    /// Rows up to which the output reaches; NULL is no limit.
+    fn reach(&self) -> String {
+        match self.limit {
+            Some(limit) => format!("({} + {})", self.offset(), substitute(limit, &[])),
+            None => "NULL::pg_catalog.int8".to_owned(),
+        }
+    }
+
+    /// Rows the prefix holds when it is read: twice the reach and some, so that deletions rarely empty it.
+    fn capacity(&self) -> String {
+        format!("({} * 2 + 16)", self.reach())
+    }
+
+    /// The total order, over columns of a relation with `prefix`.
+    fn total_order(&self, prefix: &str) -> String {
+        let keys = self.order.iter().map(|key| sort_key(key, prefix));
+        let ties = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| image(&format!("{prefix}{}", column_name(index)), column));
+        list(keys.chain(ties))
+    }
+
+    /// `PARTITION BY ..`, over columns of a relation with `prefix`.
+    fn partition_by(&self, prefix: &str) -> String {
+        if self.partition.is_empty() {
+            return String::new();
+        }
+        let columns = self.partition.iter().map(|&column| format!("{prefix}{}", column_name(column)));
+        format!("PARTITION BY {} ", list(columns))
+    }
+
+    /// The hash by which a partition's rows are found; 0 for the only partition there is.
+    fn hash(&self, prefix: &str) -> String {
+        if self.partition.is_empty() {
+            return "0::pg_catalog.int8".to_owned();
+        }
+        let columns = self.partition.iter().map(|&column| format!("{prefix}{}", column_name(column)));
+        format!("pgtrickle.hash_v1({})", list(columns))
+    }
+
+    fn same_partition(&self, left: &str, right: &str) -> String {
+        let same = self.partition.iter().map(|&column| {
+            let name = column_name(column);
+            crate::sql::identity::grouping_equal(
+                &format!("{left}{name}"),
+                &format!("{right}{name}"),
+                &self.columns[column],
+            )
+        });
+        same.collect::<Vec<_>>().join(" AND ")
+    }
+
+    fn name(&self, what: &str) -> String {
+        format!("pgt_{what}_{}", self.id.0)
+    }
+
+    /// The relation that must hold the consolidated change of the input.
+    pub fn input_name(&self) -> String {
+        self.name("input")
+    }
+
+    fn column_list(&self, prefix: &str) -> Vec<String> {
+        (0..self.columns.len()).map(|index| format!("{prefix}{}", column_name(index))).collect()
+    }
+
+    /// How consumers read the stage's output: the window of each stored prefix.
+    pub fn stored(&self, alias: &str) -> StoredRelation {
+        StoredRelation {
+            relation: format!("({})", self.window(&self.table)),
+            columns: self.column_list(&format!("{alias}.")),
+            multiplicity: Some(format!("{alias}.{WEIGHT}")),
+        }
+    }
+
+    /// The rows of a stored prefix that LIMIT and OFFSET let through, with their number `w`.
+    fn window(&self, relation: &str) -> String {
+        let columns = list(self.column_list("p."));
+        let inner_columns = list(self.column_list("q."));
+        let through = format!(
+            "pg_catalog.sum(q.{WEIGHT}) OVER ({}ORDER BY {} ROWS UNBOUNDED PRECEDING)",
+            self.partition_by("q."),
+            self.total_order("q.")
+        );
+        let shown = format!(
+            "(least(p.through, {reach}) - greatest(p.through - p.{WEIGHT}, {offset}))::pg_catalog.int8",
+            reach = self.reach(),
+            offset = self.offset()
+        );
+        format!(
+            "SELECT {columns}{comma}{shown} AS {WEIGHT} FROM (SELECT {inner_columns}{comma}q.{WEIGHT}, {through} AS through FROM {relation} q) p WHERE {shown} > 0",
+            comma = if self.columns.is_empty() { "" } else { ", " },
+        )
+    }
+
+    fn prefix_columns(&self) -> Vec<RelationColumn> {
+        let mut columns = change_columns(self.columns);
+        columns.push(RelationColumn { name: "complete".to_owned(), ty: TypeRef::boolean() });
+        columns.push(RelationColumn { name: "h".to_owned(), ty: TypeRef::int8() });
+        columns
+    }
+
+    /// The steps from the input's change to the output's change (relation `into`) and the new state. `input` is the
+    /// stage's input after the change, as a query with columns `c1..cn`.
+    pub fn steps(&self, input: &str, into: &str) -> Vec<Step> {
+        let (parts, old, merged) = (self.name("partitions"), self.name("before"), self.name("merged"));
+        let (short, read, new) = (self.name("short"), self.name("read"), self.name("after"));
+        let columns = list(self.column_list("u."));
+        let comma = if self.columns.is_empty() { "" } else { ", " };
+        let partition_columns: Vec<RelationColumn> =
+            [RelationColumn { name: "h".to_owned(), ty: TypeRef::int8() }]
+                .into_iter()
+                .chain(self.partition.iter().map(|&column| RelationColumn {
+                    name: column_name(column),
+                    ty: self.columns[column].ty.clone(),
+                }))
+                .collect();
+        let partition_list = |prefix: &str| -> Vec<String> {
+            self.partition.iter().map(|&column| format!("{prefix}{}", column_name(column))).collect()
+        };
+        let group_partition = partition_list("u.");
+        let group_partition = if group_partition.is_empty() {
+            String::new()
+        } else {
+            format!(" GROUP BY {}", list(group_partition))
+        };
+
+        let affected = format!(
+            "SELECT {} AS h{}{} FROM (SELECT {} FROM {}{}) u",
+            self.hash("u."),
+            if self.partition.is_empty() { "" } else { ", " },
+            list(partition_list("u.")),
+            if self.partition.is_empty() { "1".to_owned() } else { list(partition_list("u.")) },
+            self.input_name(),
+            if self.partition.is_empty() { " u LIMIT 1".to_owned() } else { format!(" u{group_partition}") },
+        );
+
+        let same = self.same_partition("s.", "a.");
+        let same = if same.is_empty() { String::new() } else { format!(" AND {same}") };
+        let before = format!(
+            "SELECT {}{comma}s.{WEIGHT}, s.complete, s.h FROM {} s, {parts} a WHERE s.h = a.h{same}",
+            list(self.column_list("s.")),
+            self.table
+        );
+
+        // Stored rows and changed rows, added up per identity; `pos` is the place in the total order and `known` the
+        // place of the last row that was stored: what lies behind it is unknown unless the prefix was complete.
+        let groups = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| image(&format!("u.{}", column_name(index)), column));
+        let groups = list(groups);
+        let groups = if groups.is_empty() { "()".to_owned() } else { groups };
+        let values = self.columns.iter().enumerate().map(|(index, column)| {
+            let name = column_name(index);
+            if column.ty.equal_image {
+                format!("u.{name}")
+            } else {
+                format!("pg_catalog.any_value(u.{name}) AS {name}")
+            }
+        });
+        let values = list(values);
+        let summed = format!(
+            "SELECT {values}{comma}pg_catalog.sum(u.stored)::pg_catalog.int8 AS stored, pg_catalog.sum(u.changed)::pg_catalog.int8 AS changed, pg_catalog.bool_and(u.complete) AS complete FROM (SELECT {old_columns}{comma}b.{WEIGHT} AS stored, 0::pg_catalog.int8 AS changed, b.complete FROM {old} b UNION ALL SELECT {new_columns}{comma}0::pg_catalog.int8, i.{WEIGHT}, NULL::pg_catalog.bool FROM {input_change} i) u GROUP BY {groups}",
+            old_columns = list(self.column_list("b.")),
+            new_columns = list(self.column_list("i.")),
+            input_change = self.input_name(),
+        );
+        let over = self.partition_by("u.");
+        let placed = format!(
+            "SELECT u.*, pg_catalog.row_number() OVER ({over}ORDER BY {}) AS pos, coalesce(pg_catalog.bool_and(u.complete) OVER ({}), true) AS was_complete FROM ({summed}) u",
+            self.total_order("u."),
+            over.trim_end(),
+        );
+        let bounded = format!(
+            "SELECT u.*, pg_catalog.max(CASE WHEN u.stored > 0 THEN u.pos END) OVER ({}) AS known FROM ({placed}) u",
+            over.trim_end()
+        );
+        let valid = format!(
+            "SELECT {columns}{comma}(u.stored + u.changed) AS {WEIGHT}, u.was_complete, pg_catalog.sum(u.stored + u.changed) OVER ({over}ORDER BY {}) AS through, pg_catalog.sum(u.stored + u.changed) OVER ({}) AS total, pg_catalog.min(u.stored + u.changed) OVER () AS least FROM ({bounded}) u WHERE u.was_complete OR u.pos <= u.known",
+            format_args!("{} ROWS UNBOUNDED PRECEDING", self.total_order("u.")),
+            over.trim_end()
+        );
+        let merged_sql = format!(
+            "SELECT {columns}{comma}u.{WEIGHT}, (u.was_complete AND (u.total <= {capacity}) IS NOT FALSE) AS complete, {hash} AS h, (u.was_complete OR u.total >= {reach}) AS enough, (u.least < 0) AS negative FROM ({valid}) u WHERE u.{WEIGHT} <> 0 AND (u.through - u.{WEIGHT} < {capacity}) IS NOT FALSE",
+            capacity = self.capacity(),
+            reach = self.reach(),
+            hash = self.hash("u."),
+        );
+        let mut merged_columns = self.prefix_columns();
+        merged_columns.push(RelationColumn { name: "enough".to_owned(), ty: TypeRef::boolean() });
+        merged_columns.push(RelationColumn { name: "negative".to_owned(), ty: TypeRef::boolean() });
+
+        // A partition is short if its known prefix does not reach far enough; one that lost all its known rows has no
+        // merged row at all and is short if its prefix was not complete.
+        let same_merged = self.same_partition("m.", "a.");
+        let same_merged = if same_merged.is_empty() { String::new() } else { format!(" AND {same_merged}") };
+        let same_before = self.same_partition("b.", "a.");
+        let same_before = if same_before.is_empty() { String::new() } else { format!(" AND {same_before}") };
+        let short_sql = format!(
+            "SELECT a.* FROM {parts} a WHERE EXISTS (SELECT 1 FROM {merged} m WHERE m.h = a.h{same_merged} AND NOT m.enough) OR (NOT EXISTS (SELECT 1 FROM {merged} m WHERE m.h = a.h{same_merged}) AND EXISTS (SELECT 1 FROM {old} b WHERE b.h = a.h{same_before} AND NOT b.complete))"
+        );
+
+        let same_input = self.same_partition("i.", "a.");
+        let same_input = if same_input.is_empty() { String::new() } else { format!(" WHERE {same_input}") };
+        let restricted = if self.partition.is_empty() {
+            input.to_owned()
+        } else {
+            format!("SELECT {} FROM {short} a, ({input}) i{same_input}", list(self.column_list("i.")))
+        };
+        let read_sql = self.read(&restricted);
+
+        let same_short = self.same_partition("m.", "a.");
+        let same_short = if same_short.is_empty() { String::new() } else { format!(" AND {same_short}") };
+        let new_sql = format!(
+            "SELECT {}{comma}m.{WEIGHT}, m.complete, m.h FROM {merged} m WHERE NOT EXISTS (SELECT 1 FROM {short} a WHERE m.h = a.h{same_short}) UNION ALL SELECT {}{comma}r.{WEIGHT}, r.complete, r.h FROM {read} r",
+            list(self.column_list("m.")),
+            list(self.column_list("r.")),
+        );
+
+        let change = format!(
+            "SELECT {}{comma}-x.{WEIGHT} AS {WEIGHT} FROM ({}) x UNION ALL SELECT {}{comma}y.{WEIGHT} FROM ({}) y",
+            list(self.column_list("x.")),
+            self.window(&old),
+            list(self.column_list("y.")),
+            self.window(&new),
+        );
+
+        let select = |into: &str, columns: Vec<RelationColumn>, sql: String| Action::Select {
+            into: into.to_owned(),
+            columns,
+            sql,
+        };
+        let mut reread =
+            self.step("read again", Identity::Owner, select(&read, self.prefix_columns(), read_sql));
+        reread.when = Some(short.clone());
+        let modify = |sql: String| Action::Modify { sql, expect: None, counts: Counts::State };
+        let same_delete = self.same_partition("s.", "a.");
+        let same_delete = if same_delete.is_empty() { String::new() } else { format!(" AND {same_delete}") };
+        vec![
+            self.step("partitions", Identity::Owner, select(&parts, partition_columns.clone(), affected)),
+            self.step("prefix before", Identity::Owner, select(&old, self.prefix_columns(), before)),
+            self.step("prefix and change", Identity::Owner, select(&merged, merged_columns, merged_sql)),
+            self.step(
+                "no negative row",
+                Identity::Owner,
+                Action::Check {
+                    sql: format!("SELECT EXISTS (SELECT 1 FROM {merged} m WHERE m.negative)"),
+                    message: format!("state table {} would count a row below zero", self.table),
+                },
+            ),
+            self.step("short partitions", Identity::Owner, select(&short, partition_columns, short_sql)),
+            reread,
+            self.step("prefix after", Identity::Owner, select(&new, self.prefix_columns(), new_sql)),
+            self.step(
+                "output change",
+                Identity::Owner,
+                select(into, change_columns(self.columns), consolidate(self.columns, &change)),
+            ),
+            self.step(
+                "forget prefix",
+                Identity::Extension,
+                modify(format!(
+                    "DELETE FROM {} AS s USING {parts} AS a WHERE s.h = a.h{same_delete}",
+                    self.table
+                )),
+            ),
+            self.step("store prefix", Identity::Extension, modify(self.insert_from(&new))),
+        ]
+    }
+
+    /// Reads prefixes from a query with columns `c1..cn`: up to `capacity` rows per partition in the total order.
+    fn read(&self, input: &str) -> String {
+        let comma = if self.columns.is_empty() { "" } else { ", " };
+        let values = self.columns.iter().enumerate().map(|(index, column)| {
+            let name = column_name(index);
+            if column.ty.equal_image {
+                format!("u.{name}")
+            } else {
+                format!("pg_catalog.any_value(u.{name}) AS {name}")
+            }
+        });
+        let groups = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| image(&format!("u.{}", column_name(index)), column));
+        let groups = list(groups);
+        let groups = if groups.is_empty() { "()".to_owned() } else { groups };
+        let placed = format!(
+            "SELECT i.*, pg_catalog.row_number() OVER ({}ORDER BY {}) AS pos FROM ({input}) i",
+            self.partition_by("i."),
+            self.total_order("i.")
+        );
+        // One row more than fits tells whether the prefix is complete.
+        let bounded =
+            format!("SELECT u.* FROM ({placed}) u WHERE (u.pos <= {} + 1) IS NOT FALSE", self.capacity());
+        let flagged = format!(
+            "SELECT u.*, (pg_catalog.max(u.pos) OVER ({}) <= {}) IS NOT FALSE AS complete FROM ({bounded}) u",
+            self.partition_by("u.").trim_end(),
+            self.capacity()
+        );
+        format!(
+            "SELECT {}{comma}pg_catalog.count(*) AS {WEIGHT}, pg_catalog.bool_and(u.complete) AS complete, {} AS h FROM ({flagged}) u WHERE (u.pos <= {}) IS NOT FALSE GROUP BY {groups}{}",
+            list(values),
+            self.grouped_hash(),
+            self.capacity(),
+            // The hash is computed from grouped columns; those of other types are functionally determined.
+            "",
+        )
+    }
+
+    /// The partition hash in a query grouped by images.
+    fn grouped_hash(&self) -> String {
+        if self.partition.is_empty() {
+            return "0::pg_catalog.int8".to_owned();
+        }
+        let columns = self.partition.iter().map(|&column| {
+            let name = format!("u.{}", column_name(column));
+            if self.columns[column].ty.equal_image { name } else { format!("pg_catalog.any_value({name})") }
+        });
+        format!("pgtrickle.hash_v1({})", list(columns))
+    }
+
+    fn insert_from(&self, relation: &str) -> String {
+        let comma = if self.columns.is_empty() { "" } else { ", " };
+        format!(
+            "INSERT INTO {} ({}{comma}{WEIGHT}, complete, h) SELECT {}{comma}n.{WEIGHT}, n.complete, n.h FROM {relation} n",
+            self.table,
+            list(self.column_list("")),
+            list(self.column_list("n.")),
+        )
+    }
+
+    /// The steps that fill an empty state table from the stage's input, a query with columns `c1..cn`.
+    pub fn populate(&self, input: &str) -> Vec<Step> {
+        let filled = self.name("filled");
+        let compute =
+            Action::Select { into: filled.clone(), columns: self.prefix_columns(), sql: self.read(input) };
+        let fill = Action::Modify { sql: self.insert_from(&filled), expect: None, counts: Counts::State };
+        vec![
+            Step { when: None, ..self.step("compute", Identity::Owner, compute) },
+            Step { when: None, ..self.step("fill", Identity::Extension, fill) },
+        ]
+    }
+
+    fn step(&self, label: &str, identity: Identity, action: Action) -> Step {
+        Step {
+            label: format!("stage {}: {label}", self.id.0),
+            identity,
+            when: Some(self.input_name()),
+            action,
+        }
+    }
+}
