@@ -6,8 +6,10 @@ use anyhow::{Context, Result};
 use postgres::{Client, NoTls};
 
 use super::selection::{wanted_backend, wanted_majors};
-use super::{Cluster, ClusterOptions, SharedCluster, StartedCluster};
+use super::{Cluster, ClusterOptions, LocalCluster, SharedCluster, StartedCluster};
+use crate::package::Server;
 use crate::provision::plan::{self, Version};
+use crate::provision::server;
 
 /// Version of a private cluster when neither the environment nor the test says one.
 const DEFAULT_MAJOR: u32 = 18;
