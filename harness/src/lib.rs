@@ -6,6 +6,7 @@
 //! starts its own.
 
 pub mod cluster;
+pub mod demo;
 pub mod lint;
 pub mod package;
 pub mod process;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use pg_trickle_harness::demo::DemoOptions;
 use pg_trickle_harness::lint::LintArguments;
 use pg_trickle_harness::provision::command::ProvisionArguments;
 use pg_trickle_harness::replay::ReplayOptions;
@@ -26,6 +27,8 @@ enum Command {
     Test(TestArguments),
     /// Check formatting and run clippy.
     Lint(LintArguments),
+    /// Keep 22 stream tables over TPC-H fresh while orders stream in, verify them, and write a report.
+    Demo(DemoOptions),
     /// Replay a corpus under change and let two oracles judge every stream table after every refresh.
     Replay(ReplayOptions),
     /// Start a server with the extension and print how to connect; Ctrl-C stops it.
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Command::Provision(arguments) => arguments.run(),
         Command::Test(arguments) => arguments.run(),
         Command::Lint(arguments) => arguments.run(),
+        Command::Demo(options) => options.run(),
         Command::Replay(options) => options.run(),
         Command::Serve(arguments) => arguments.run(),
     };

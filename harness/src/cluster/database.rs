@@ -9,7 +9,6 @@ use super::selection::{wanted_backend, wanted_majors};
 use super::{Cluster, ClusterOptions, LocalCluster, SharedCluster, StartedCluster};
 use crate::package::Server;
 use crate::provision::plan::{self, Version};
-use crate::provision::server;
 
 /// Version of a private cluster when neither the environment nor the test says one.
 const DEFAULT_MAJOR: u32 = 18;
@@ -133,7 +132,7 @@ pub fn private_cluster_of(major: u32, options: &ClusterOptions) -> Result<Arc<dy
 
 /// A server of the caller's own, of a given version, without the extension.
 pub fn private_plain_cluster_of(major: u32, options: &ClusterOptions) -> Result<Arc<dyn Cluster>> {
-    let installation = server::find(major)?.with_context(|| {
+    let installation = plan::get_local(major)?.with_context(|| {
         format!("there is no PostgreSQL {major} on this machine; `harness/run provision` gets it")
     })?;
     let server = Server::plain(&installation)?;

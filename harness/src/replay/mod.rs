@@ -16,7 +16,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use pg_trickle_corpus::tpch::{Query, Scale, Stream};
+use pg_trickle_corpus::tpch::{Cycle, Query, Scale, Stream};
+use postgres::Client;
 
 use crate::cluster::{Cluster, ClusterOptions, private_cluster_of, private_plain_cluster_of};
 use crate::provision::cache::checkout;
@@ -25,7 +26,7 @@ use crate::report::{Populated, QueryRun, Report, ServerRun};
 pub use database::{apply, load};
 pub use judge::Oracles;
 pub use refresh::{no_change, refresh_and_recompute};
-pub use subject::{Mode, Subject};
+pub use subject::{Mode, Session, Subject};
 
 /// Of all 22 queries, at most this many may have a result that is empty or never changes.
 const IDLE_MAX: usize = 2;
@@ -170,7 +171,7 @@ fn missing(major: u32, reason: &str) -> ServerRun {
 
 fn replay_on(options: &ReplayOptions, cluster: &dyn Cluster, started: &mut String) -> Result<ServerRun> {
     let database = cluster.create_database()?;
-    let mut session = subject::Session::open(cluster, &database)?;
+    let mut session = Session::open(cluster, &database)?;
     let client = &mut session.client;
     let server_version: String = client.query_one("SHOW server_version", &[])?.get(0);
     if started.is_empty() {
@@ -203,22 +204,14 @@ fn replay_on(options: &ReplayOptions, cluster: &dyn Cluster, started: &mut Strin
     let mut mutation_ms = Vec::new();
     for number in 1..=options.cycles {
         let cycle = stream.cycle(number);
-        let clock = Instant::now();
-        apply(&mut session.client, &cycle)?;
-        mutation_ms.push(milliseconds(clock));
-        let mut refreshed = Vec::new();
-        for query in &queries {
-            refreshed.push(match query.refused {
-                Some(_) => None,
-                None => Some(refresh_and_recompute(&mut session.client, &subject, query)?),
-            });
-        }
-        let judged = oracles.judge_all(&mut session.client, &selected, &queries, Some(&cycle))?;
-        for ((query, refreshed), judged) in queries.iter_mut().zip(refreshed).zip(judged) {
-            if let Some(refreshed) = refreshed {
-                query.cycles.push(judge::cycle_run(number, refreshed, judged));
-            }
-        }
+        mutation_ms.push(measured_cycle(
+            &mut session.client,
+            &subject,
+            &mut oracles,
+            &cycle,
+            &selected,
+            &mut queries,
+        )?);
         progress(number, options.cycles, &queries);
     }
     for query in queries.iter_mut().filter(|query| query.refused.is_none()) {
@@ -235,6 +228,35 @@ fn replay_on(options: &ReplayOptions, cluster: &dyn Cluster, started: &mut Strin
         mutation_ms,
         freshness: None,
     })
+}
+
+/// Makes a cycle's changes, refreshes every relation, lets the oracles judge, and appends to each query's cycles.
+/// Returns the milliseconds that the changes took.
+pub fn measured_cycle(
+    client: &mut Client,
+    subject: &Subject,
+    oracles: &mut Oracles,
+    cycle: &Cycle,
+    selected: &[Query],
+    queries: &mut [QueryRun],
+) -> Result<f64> {
+    let clock = Instant::now();
+    apply(client, cycle)?;
+    let mutation_ms = milliseconds(clock);
+    let mut refreshed = Vec::new();
+    for query in queries.iter() {
+        refreshed.push(match query.refused {
+            Some(_) => None,
+            None => Some(refresh_and_recompute(client, subject, query)?),
+        });
+    }
+    let judged = oracles.judge_all(client, selected, queries, Some(cycle))?;
+    for ((query, refreshed), judged) in queries.iter_mut().zip(refreshed).zip(judged) {
+        if let Some(refreshed) = refreshed {
+            query.cycles.push(judge::cycle_run(cycle.number, refreshed, judged));
+        }
+    }
+    Ok(mutation_ms)
 }
 
 fn progress(number: u32, cycles: u32, queries: &[QueryRun]) {
@@ -281,6 +303,10 @@ pub fn failures(run: &ServerRun) -> Vec<String> {
                     failures.push(format!("{at}: {} by {oracle}: {}", judgement.verdict, detail.trim_end()));
                 }
             }
+        }
+        if let Some(scheduled) = query.scheduled.as_ref().filter(|scheduled| scheduled.failed > 0) {
+            failures
+                .push(format!("{place}, {}: {} scheduled refreshes failed", query.name, scheduled.failed));
         }
         if let Some(found) = &query.no_change
             && (found.assigned_xid || found.rows_written > 0)

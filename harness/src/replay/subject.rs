@@ -131,6 +131,7 @@ impl Subject {
             populated: None,
             cycles: Vec::new(),
             no_change: None,
+            scheduled: None,
         };
         if run.refused.is_none() {
             self.describe(&mut session.client, &mut run)?;

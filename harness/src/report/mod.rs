@@ -73,6 +73,8 @@ pub struct QueryRun {
     pub populated: Option<Populated>,
     pub cycles: Vec<CycleRun>,
     pub no_change: Option<NoChange>,
+    /// What the scheduler did by itself; only a demo lets it.
+    pub scheduled: Option<Scheduled>,
 }
 
 /// The contents of a relation right after its creation.
@@ -81,6 +83,15 @@ pub struct Populated {
     pub rows: usize,
     pub postgres: Judgement,
     pub duckdb: Judgement,
+}
+
+/// Refreshes of one stream table that the scheduler made.
+#[derive(Debug, Clone, Serialize)]
+pub struct Scheduled {
+    pub refreshes: u64,
+    pub failed: u64,
+    pub actions: String,
+    pub median_ms: Option<f64>,
 }
 
 /// One refresh and what the oracles say about it.

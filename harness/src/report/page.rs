@@ -92,6 +92,7 @@ fn server(body: &mut String, run: &ServerRun) {
     for query in &run.queries {
         differences(body, query);
     }
+    scheduled(body, run);
     cycles(body, run);
 }
 
@@ -154,6 +155,32 @@ fn differences(body: &mut String, query: &QueryRun) {
             );
         }
     }
+}
+
+/// What the scheduler did by itself.
+fn scheduled(body: &mut String, run: &ServerRun) {
+    if run.queries.iter().all(|query| query.scheduled.is_none()) {
+        return;
+    }
+    body.push_str(
+        "<h3>Refreshes by the scheduler while orders streamed in</h3><div class=\"wide\"><table><thead><tr><th>query\
+         <th>refreshes<th>failed<th>median ms<th>actions</tr></thead><tbody>",
+    );
+    for query in &run.queries {
+        let _ = match &query.scheduled {
+            Some(found) => write!(
+                body,
+                "<tr><th>q{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td>{}</tr>",
+                query.number,
+                found.refreshes,
+                found.failed,
+                found.median_ms.map_or("–".to_owned(), |ms| format!("{ms:.1}")),
+                escape(&found.actions)
+            ),
+            None => write!(body, "<tr><th>q{}<td colspan=\"4\">none</tr>", query.number),
+        };
+    }
+    body.push_str("</tbody></table></div>");
 }
 
 /// Every figure of every cycle, folded away.
