@@ -14,7 +14,7 @@ use crate::plan::{Join, Old, Plan};
 use crate::query::Unsupported;
 
 /// With up to this many changed inputs after the i-th, a term is expanded into `2^k` flat joins.
-const EXPANDED_MAX: usize = 3;
+const EXPANDED_MAX: usize = 2;
 
 pub(super) fn rule(
     join: &Join,

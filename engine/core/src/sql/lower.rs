@@ -162,18 +162,75 @@ impl<'a> Lowering<'a> {
 
     fn join(&mut self, join: &Join) -> Result<Vec<Block>, NotLowerable> {
         let mut joined = Block::default();
+        let mut placed: Vec<Option<Vec<String>>> = vec![];
         for input in &join.inputs {
+            if matches!(input, Plan::Old(_)) {
+                placed.push(None);
+                continue;
+            }
             let block = self.single(input)?;
             joined.from.extend(block.from);
             joined.conditions.extend(block.conditions);
-            joined.columns.extend(block.columns);
             joined.weight.extend(block.weight);
+            placed.push(Some(block.columns));
         }
-        for predicate in &join.predicates {
+        let mut pending = join.predicates.clone();
+        while let Some(next) = next_old(join, &placed, &pending) {
+            self.place_old(join, next, &mut placed, &mut pending, &mut joined)?;
+        }
+        joined.columns = placed.into_iter().flatten().flatten().collect();
+        for predicate in &pending {
             let condition = substitute(predicate, &joined.columns);
             joined.conditions.push(condition);
         }
         Ok(vec![joined])
+    }
+
+    /// Places an old state as a lateral item that probes the new state by index and takes the change back. A plain
+    /// append would lose the index path, so the change is fenced and the conditions stand inside
+    /// (`design-review.md` 4.1, 4.2).
+    fn place_old(
+        &mut self,
+        join: &Join,
+        index: usize,
+        placed: &mut [Option<Vec<String>>],
+        pending: &mut Vec<Expr>,
+        joined: &mut Block,
+    ) -> Result<(), NotLowerable> {
+        let Plan::Old(old) = &join.inputs[index] else { return Ok(()) };
+        let mut arms = self.lower(&old.new)?;
+        let fenced = self.single(&Plan::Negate(old.delta.clone()))?;
+        let alias = self.alias();
+        let inner = self.alias();
+        let width = old.new.columns().len();
+        let names = |alias: &str| {
+            (0..width).map(|column| format!("{alias}.{}", column_name(column))).collect::<Vec<_>>()
+        };
+        placed[index] = Some(names(&inner));
+        let conditions = reachable(join, placed, pending);
+        let columns = concatenation(join, placed);
+        let conditions: Vec<String> =
+            conditions.iter().map(|predicate| substitute(predicate, &columns)).collect();
+        let conditions = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        };
+        arms.iter_mut().for_each(|arm| {
+            if arm.is_plain() {
+                arm.weight.push("1::pg_catalog.int8".to_owned());
+            }
+        });
+        let outputs = list(names(&inner).into_iter().chain([format!("{inner}.{WEIGHT}")]));
+        let relation = format!(
+            "LATERAL (SELECT {outputs} FROM ({} UNION ALL ({} OFFSET 0)) {inner}{conditions} OFFSET 0)",
+            union_all(&arms, true),
+            fenced.select(true),
+        );
+        joined.from.push(FromItem::Plain { relation, alias: alias.clone() });
+        joined.weight.push(format!("{alias}.{WEIGHT}"));
+        placed[index] = Some(names(&alias));
+        Ok(())
     }
 
     /// An outer join of new states. Its sides must be plain: the NULL-extended row has no weight of its own in SQL.
@@ -338,6 +395,51 @@ impl<'a> Lowering<'a> {
         flips.columns = block.columns;
         Ok(flips)
     }
+}
+
+/// The old state to place next: one that an equality ties to what is placed already, else the first.
+fn next_old(join: &Join, placed: &[Option<Vec<String>>], pending: &[Expr]) -> Option<usize> {
+    let owners: Vec<usize> = join
+        .inputs
+        .iter()
+        .enumerate()
+        .flat_map(|(index, input)| vec![index; input.columns().len()])
+        .collect();
+    let is_tied = |&index: &usize| {
+        pending.iter().filter(|predicate| predicate.equality().is_some()).any(|predicate| {
+            let columns = predicate.columns();
+            columns.iter().any(|&column| owners[column] == index)
+                && columns.iter().all(|&column| owners[column] == index || placed[owners[column]].is_some())
+                && columns.iter().any(|&column| owners[column] != index)
+        })
+    };
+    let mut waiting = (0..placed.len()).filter(|&index| placed[index].is_none());
+    waiting.clone().find(is_tied).or_else(|| waiting.next())
+}
+
+/// Takes the conditions out of `pending` whose columns are all placed and that were not reachable before.
+fn reachable(join: &Join, placed: &[Option<Vec<String>>], pending: &mut Vec<Expr>) -> Vec<Expr> {
+    let owners: Vec<usize> = join
+        .inputs
+        .iter()
+        .enumerate()
+        .flat_map(|(index, input)| vec![index; input.columns().len()])
+        .collect();
+    pending
+        .extract_if(.., |predicate| {
+            predicate.columns().iter().all(|&column| placed[owners[column]].is_some())
+        })
+        .collect()
+}
+
+/// The columns of all inputs; those of inputs not placed yet are empty and must not be referred to.
+fn concatenation(join: &Join, placed: &[Option<Vec<String>>]) -> Vec<String> {
+    let inputs = join.inputs.iter().zip(placed);
+    inputs
+        .flat_map(|(input, columns)| {
+            columns.clone().unwrap_or_else(|| vec![String::new(); input.columns().len()])
+        })
+        .collect()
 }
 
 /// Names of the two numbers that decide existence before and after.

@@ -290,8 +290,14 @@ impl TopKStage<'_> {
         let mut reread =
             self.step("read again", Identity::Owner, select(&read, self.prefix_columns(), read_sql));
         reread.when = Some(short.clone());
+        let moved = self.name("moved");
         let modify = |sql: String| Action::Modify { sql, expect: None, counts: Counts::State };
+        let write = |label: &str, sql: String| Step {
+            when: Some(moved.clone()),
+            ..self.step(label, Identity::Extension, modify(sql))
+        };
         let same_delete = self.same_partition("s.", "a.");
+        let moved_columns = vec![RelationColumn { name: "moved".to_owned(), ty: TypeRef::int4() }];
         let same_delete = if same_delete.is_empty() { String::new() } else { format!(" AND {same_delete}") };
         vec![
             self.step("partitions", Identity::Owner, select(&parts, partition_columns.clone(), affected)),
@@ -313,15 +319,12 @@ impl TopKStage<'_> {
                 Identity::Owner,
                 select(into, change_columns(self.columns), consolidate(self.columns, &change)),
             ),
-            self.step(
+            self.step("prefix moved", Identity::Owner, select(&moved, moved_columns, self.moved(&old, &new))),
+            write(
                 "forget prefix",
-                Identity::Extension,
-                modify(format!(
-                    "DELETE FROM {} AS s USING {parts} AS a WHERE s.h = a.h{same_delete}",
-                    self.table
-                )),
+                format!("DELETE FROM {} AS s USING {parts} AS a WHERE s.h = a.h{same_delete}", self.table),
             ),
-            self.step("store prefix", Identity::Extension, modify(self.insert_from(&new))),
+            write("store prefix", self.insert_from(&new)),
         ]
     }
 
@@ -343,8 +346,9 @@ impl TopKStage<'_> {
             .map(|(index, column)| image(&format!("u.{}", column_name(index)), column));
         let groups = list(groups);
         let groups = if groups.is_empty() { "()".to_owned() } else { groups };
+        // All copies of one row have one rank, so that the prefix never ends between them.
         let placed = format!(
-            "SELECT i.*, pg_catalog.row_number() OVER ({}ORDER BY {}) AS pos FROM ({input}) i",
+            "SELECT i.*, pg_catalog.rank() OVER ({}ORDER BY {}) AS pos FROM ({input}) i",
             self.partition_by("i."),
             self.total_order("i.")
         );
@@ -376,6 +380,25 @@ impl TopKStage<'_> {
             if self.columns[column].ty.equal_image { name } else { format!("pg_catalog.any_value({name})") }
         });
         format!("pgtrickle.hash_v1({})", list(columns))
+    }
+
+    /// A row if the stored prefix differs from the one before; then and only then the state is written.
+    fn moved(&self, old: &str, new: &str) -> String {
+        let images = |prefix: &str| {
+            let columns = self.columns.iter().enumerate();
+            list(
+                columns
+                    .map(|(index, column)| image(&format!("{prefix}{}", column_name(index)), column))
+                    .chain([format!("{prefix}{WEIGHT}"), format!("{prefix}complete")]),
+            )
+        };
+        format!(
+            "(SELECT 1 AS moved FROM (SELECT {} FROM {old} b EXCEPT ALL SELECT {} FROM {new} a) x LIMIT 1) UNION ALL (SELECT 1 FROM (SELECT {} FROM {new} a EXCEPT ALL SELECT {} FROM {old} b) y LIMIT 1)",
+            images("b."),
+            images("a."),
+            images("a."),
+            images("b."),
+        )
     }
 
     fn insert_from(&self, relation: &str) -> String {
