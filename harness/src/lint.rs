@@ -4,7 +4,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use crate::cluster::{SUPPORTED_MAJORS, wanted_majors};
+use crate::cluster::{SUPPORTED_MAJORS, wanted_backend, wanted_majors};
 use crate::package::pgrx_environment;
 use crate::process::run_visible;
 use crate::provision::cache::checkout;
@@ -28,13 +28,10 @@ impl LintArguments {
         for package in PACKAGES {
             command.args(["--package", package]);
         }
-        if cfg!(feature = "containers") {
-            command.args(["--features", "pg_trickle_harness/containers"]);
-        }
         run_visible(command.args(["--", "-D", "warnings"]))?;
         debian::get_build_packages()?;
         for major in wanted_majors()?.unwrap_or_else(|| SUPPORTED_MAJORS.to_vec()) {
-            let Some(pg_config) = headers(major)? else {
+            let Some(pg_config) = headers(major, wanted_backend()?)? else {
                 say(format_args!("PostgreSQL {major}: no headers, so the extension is not checked for it"));
                 continue;
             };

@@ -14,7 +14,7 @@ use crate::process::{run, run_visible};
 use crate::provision::cache::{cache_root, checkout, make_folder, runtime_root};
 use crate::provision::lock::Lock;
 use crate::provision::say;
-use crate::provision::server::{Installation, Origin};
+use crate::provision::server::{Headers, Installation};
 use crate::provision::tools;
 
 /// What of the checkout a package is made of.
@@ -36,16 +36,16 @@ pub struct Package {
 #[derive(Clone, Debug)]
 pub struct Server {
     pub major: u32,
-    /// As printed by `pg_config --version`.
-    pub version: String,
-    pub origin: Origin,
+    /// The copy, with the files of the installation at their own absolute paths below it.
+    pub root: PathBuf,
+    /// Folder of the server's programs, in the copy.
     pub bindir: PathBuf,
 }
 
 impl Server {
     /// Packages the extension for an installation, unless that was done, and lays it over a copy of the installation.
     pub fn with_extension(installation: &Installation) -> Result<Server> {
-        let package = package(installation)?;
+        let package = package(&installation.headers)?;
         Server::copy(installation, Some(&package))
     }
 
@@ -56,10 +56,10 @@ impl Server {
 
     fn copy(installation: &Installation, package: Option<&Package>) -> Result<Server> {
         let mut hash = Sha256::new();
-        hash.update(installation.version.as_bytes());
+        hash.update(installation.headers.version.as_bytes());
         hash.update(installation.bindir.as_os_str().as_encoded_bytes());
         hash.update(package.map_or("", |package| &package.hash));
-        let name = format!("{}-{}", installation.major, short(&hash.finalize()));
+        let name = format!("{}-{}", installation.headers.major, short(&hash.finalize()));
         let folder = make_folder(runtime_root().join("server"))?;
         let root = folder.join(&name);
         let _lock = Lock::acquire(&folder.join(format!("{name}.lock")), || ())?;
@@ -80,19 +80,18 @@ impl Server {
         }
         mark_used(&root)?;
         Ok(Server {
-            major: installation.major,
-            version: installation.version.clone(),
-            origin: installation.origin.clone(),
+            major: installation.headers.major,
             bindir: below(&root, &installation.bindir.canonicalize()?),
+            root,
         })
     }
 }
 
-/// The extension packaged for an installation; builds it if the cache has none of this content.
-pub fn package(installation: &Installation) -> Result<Package> {
-    let hash = content_hash(&checkout(), installation)?;
+/// The extension packaged for a server version; builds it if the cache has none of this content.
+pub fn package(headers: &Headers) -> Result<Package> {
+    let hash = content_hash(&checkout(), headers)?;
     let folder = make_folder(cache_root().join("package"))?;
-    let major = installation.major;
+    let major = headers.major;
     let tree = folder.join(format!("{major}-{hash}"));
     // One build per version at a time: they share a target folder, and so the path of the library.
     let _lock = Lock::acquire(&folder.join(format!("{major}.lock")), || {
@@ -100,16 +99,16 @@ pub fn package(installation: &Installation) -> Result<Package> {
     })?;
     if !tree.is_dir() {
         remove_unused(&folder)?;
-        build(installation, &tree)?;
+        build(headers, &tree)?;
     }
     mark_used(&tree)?;
     Ok(Package { tree, hash })
 }
 
-fn build(installation: &Installation, tree: &Path) -> Result<()> {
-    let major = installation.major;
+fn build(headers: &Headers, tree: &Path) -> Result<()> {
+    let major = headers.major;
     let cargo_pgrx = tools::cargo_pgrx()?;
-    say(format_args!("packaging the extension for {} ...", installation.version));
+    say(format_args!("packaging the extension for {} ...", headers.version));
     let started = SystemTime::now();
     let unfinished = tree.with_extension("unfinished");
     remove_tree(&unfinished)?;
@@ -121,14 +120,14 @@ fn build(installation: &Installation, tree: &Path) -> Result<()> {
         .arg("--manifest-path")
         .arg(&manifest)
         .arg("--pg-config")
-        .arg(&installation.pg_config)
+        .arg(&headers.pg_config)
         .arg("--out-dir")
         .arg(&unfinished)
         .current_dir(checkout());
-    pgrx_environment(&mut command, major, &installation.pg_config)?;
+    pgrx_environment(&mut command, major, &headers.pg_config)?;
     run_visible(&mut command)
         .with_context(|| format!("packaging the extension for PostgreSQL {major} failed"))?;
-    let library = below(&unfinished, &installation.pkglibdir).join("pg_trickle.so");
+    let library = below(&unfinished, &headers.pkglibdir).join("pg_trickle.so");
     if !library.is_file() {
         bail!("`cargo pgrx package` left no {}", library.display());
     }
@@ -158,13 +157,13 @@ pub fn pgrx_environment(command: &mut Command, major: u32, pg_config: &Path) -> 
 }
 
 /// Hash of the sources, the toolchain and the server version, as hexadecimal digits.
-fn content_hash(checkout: &Path, installation: &Installation) -> Result<String> {
+fn content_hash(checkout: &Path, headers: &Headers) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(tools::PGRX_VERSION);
     hash.update(run(Command::new("rustc").arg("--version"))?);
-    hash.update(&installation.version);
+    hash.update(&headers.version);
     // The paths in the package follow those of the installation.
-    hash.update(installation.pkglibdir.as_os_str().as_encoded_bytes());
+    hash.update(headers.pkglibdir.as_os_str().as_encoded_bytes());
     for input in INPUTS {
         hash_tree(&mut hash, checkout, &checkout.join(input))?;
     }
@@ -197,13 +196,13 @@ fn short(digest: &[u8]) -> String {
 }
 
 /// An absolute path moved below another root.
-fn below(root: &Path, path: &Path) -> PathBuf {
+pub(crate) fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
 
 /// Copies a tree over an existing one. Files are hard links where the file system allows it, which makes the copy
 /// cheap; nothing ever writes into them.
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;

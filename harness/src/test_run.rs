@@ -111,9 +111,6 @@ impl Nextest {
         for package in PACKAGES {
             command.args(["--package", package]);
         }
-        if cfg!(feature = "containers") {
-            command.args(["--features", "pg_trickle_harness/containers"]);
-        }
         // The caller's own filter narrows this one, and may leave nothing of it.
         command.arg("--filterset").arg(filter);
         if !self.extra.is_empty() {

@@ -1,6 +1,5 @@
 //! Local clusters: a data directory of their own under `/tmp`, run by the server binaries of a runtime copy.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -11,13 +10,13 @@ use anyhow::{Context, Result};
 use super::{Backend, Cluster, ClusterOptions, Keeper, SUPERUSER, Shutdown};
 use crate::package::Server;
 use crate::process::{Account, run};
-use crate::provision::cache::{cluster_root, log_folder};
+use crate::provision::cache::{cluster_root, log_folder, make_folder};
 
 /// The port number is only part of the socket's name, in a folder that no other server uses.
-const PORT: u16 = 5432;
+pub(super) const PORT: u16 = 5432;
 
 /// Seconds to wait for a server to start or stop. Long, because recovery on a loaded machine takes its time.
-const WAIT_SECONDS: &str = "120";
+pub(super) const WAIT_SECONDS: &str = "120";
 
 /// Stops whatever server runs in the folder, waits for it to be gone, and removes the folder.
 const CLEAN_UP: &str = r#"
@@ -63,21 +62,9 @@ impl LocalCluster {
             .args(["--no-sync", "--no-instructions", "--pgdata"])
             .arg(self.data()))
         .context("cannot create a data directory")?;
-        let mut configuration = String::from("\n# Written by the harness.\n");
-        let folder = self.folder.to_string_lossy().into_owned();
-        let own = [
-            ("listen_addresses", String::new()),
-            ("unix_socket_directories", folder),
-            ("port", PORT.to_string()),
-        ];
-        let own = own.into_iter().map(|(name, value)| (name.to_string(), value));
-        for (name, value) in own.chain(options.server_settings()) {
-            // A later line wins over an earlier one, as the options promise.
-            writeln!(configuration, "{name} = '{}'", value.replace('\'', "''"))?;
-        }
         let path = self.data().join("postgresql.conf");
         let mut content = fs::read_to_string(&path)?;
-        content.push_str(&configuration);
+        content.push_str(&options.configuration(&self.folder)?);
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))
     }
 
@@ -139,12 +126,7 @@ impl LocalCluster {
 
     /// Copies the log to where it outlives the cluster.
     pub fn keep_log(&self) -> Result<PathBuf> {
-        let kept = log_folder();
-        fs::create_dir_all(&kept)?;
-        let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let path = kept.join(format!("{name}-pg{}.log", self.server.major));
-        fs::copy(self.log_path(), &path)?;
-        Ok(path)
+        keep_log(&self.folder, &self.log_path(), self.server.major)
     }
 }
 
@@ -190,6 +172,15 @@ impl Drop for LocalCluster {
             }
         }
     }
+}
+
+/// Copies the log of a cluster to where it outlives the cluster.
+pub(super) fn keep_log(folder: &Path, log: &Path, major: u32) -> Result<PathBuf> {
+    let kept = make_folder(log_folder())?;
+    let name = folder.file_name().unwrap_or_default().display();
+    let path = kept.join(format!("{name}-pg{major}.log"));
+    fs::copy(log, &path).with_context(|| format!("cannot copy {}", log.display()))?;
+    Ok(path)
 }
 
 /// The last lines of a log file.

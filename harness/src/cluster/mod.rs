@@ -8,6 +8,7 @@
 //! Servers stop when their [`Cluster`] is dropped, and also when the process that started them dies in any way,
 //! Ctrl-C and SIGKILL included: see [`keeper`].
 
+mod container;
 mod database;
 mod keeper;
 mod local;
@@ -15,12 +16,14 @@ mod selection;
 mod shared;
 mod started;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use postgres::{Client, NoTls};
 
+pub use container::ContainerCluster;
 pub use database::{
     TestDatabase, private_cluster, private_cluster_of, private_plain_cluster_of, test_cluster, test_database,
 };
@@ -63,8 +66,24 @@ impl ClusterOptions {
         self
     }
 
-    /// All settings of the server in the order they are written, without those of the backend (sockets, addresses).
-    pub fn server_settings(&self) -> Vec<(String, String)> {
+    /// What is added to `postgresql.conf` of a server whose socket is in `folder`.
+    fn configuration(&self, folder: &Path) -> Result<String> {
+        let mut text = String::from("\n# Written by the harness.\n");
+        let own = [
+            ("listen_addresses", String::new()),
+            ("unix_socket_directories", folder.display().to_string()),
+            ("port", local::PORT.to_string()),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.to_string(), value));
+        for (name, value) in own.chain(self.server_settings()) {
+            // A later line wins over an earlier one, as the options promise.
+            writeln!(text, "{name} = '{}'", value.replace('\'', "''"))?;
+        }
+        Ok(text)
+    }
+
+    /// All settings of the server in the order they are written, without those of socket and address.
+    fn server_settings(&self) -> Vec<(String, String)> {
         let on_off = |on: bool| if on { "on" } else { "off" }.to_string();
         let mut settings: Vec<(String, String)> = [
             ("max_connections", "100"),

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::local::tail_of;
-use super::{Backend, Cluster, LocalCluster, SUPERUSER, Shutdown};
+use super::local::{PORT, tail_of};
+use super::{Backend, Cluster, ContainerCluster, LocalCluster, SUPERUSER, Shutdown};
 
 /// Environment variable in which `harness test` hands the description of its server to the tests.
 pub const SHARED_CLUSTER_VARIABLE: &str = "PG_TRICKLE_SHARED_CLUSTER";
@@ -30,6 +30,17 @@ impl SharedCluster {
             backend: Backend::Local,
             host: cluster.socket_folder().to_string_lossy().into_owned(),
             port: cluster.port(),
+            log: Some(cluster.log_path()),
+        }
+    }
+
+    /// Describes a container that this process runs.
+    pub fn of_container(cluster: &ContainerCluster) -> SharedCluster {
+        SharedCluster {
+            major: cluster.pg_major(),
+            backend: Backend::Container,
+            host: cluster.socket_folder().to_string_lossy().into_owned(),
+            port: PORT,
             log: Some(cluster.log_path()),
         }
     }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
-use super::{Cluster, ClusterOptions, LocalCluster, SharedCluster};
+use super::{Cluster, ClusterOptions, ContainerCluster, LocalCluster, SharedCluster};
 use crate::package::Server;
+use crate::provision::image;
 use crate::provision::plan::{Supply, Version};
 
 /// A running server of this process's own.
 pub enum StartedCluster {
     /// Server processes of this machine.
     Local(LocalCluster),
+    /// A container.
+    Container(Box<ContainerCluster>),
 }
 
 impl StartedCluster {
@@ -23,6 +26,10 @@ impl StartedCluster {
                 let server = Server::with_extension(installation)?;
                 Ok(StartedCluster::Local(LocalCluster::start_new(&server, options)?))
             }
+            Supply::Container(recipe) => {
+                let image = image::image(recipe)?;
+                Ok(StartedCluster::Container(Box::new(ContainerCluster::start_new(version.major, &image, options)?)))
+            }
             Supply::Missing(reason) => bail!("there is no PostgreSQL {}: {reason}", version.major),
         }
     }
@@ -31,6 +38,7 @@ impl StartedCluster {
     pub fn share(&self) -> SharedCluster {
         match self {
             StartedCluster::Local(cluster) => SharedCluster::of_local(cluster),
+            StartedCluster::Container(cluster) => SharedCluster::of_container(cluster),
         }
     }
 
@@ -38,6 +46,7 @@ impl StartedCluster {
     pub fn keep_log(&self) -> Result<PathBuf> {
         match self {
             StartedCluster::Local(cluster) => cluster.keep_log(),
+            StartedCluster::Container(cluster) => cluster.keep_log(),
         }
     }
 
@@ -45,6 +54,7 @@ impl StartedCluster {
     pub fn leave_running(self) -> String {
         match self {
             StartedCluster::Local(cluster) => cluster.leave_running(),
+            StartedCluster::Container(cluster) => cluster.leave_running(),
         }
     }
 
@@ -52,6 +62,7 @@ impl StartedCluster {
     pub fn into_cluster(self) -> Arc<dyn Cluster> {
         match self {
             StartedCluster::Local(cluster) => Arc::new(cluster),
+            StartedCluster::Container(cluster) => Arc::new(*cluster),
         }
     }
 }

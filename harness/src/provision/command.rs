@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::plan::{Supply, supply};
-use super::{debian, duckdb, tools};
+use super::{debian, duckdb, image, tools};
 use crate::cluster::{SUPPORTED_MAJORS, parse_majors, wanted_backend, wanted_majors};
 use crate::package::Server;
 
@@ -37,6 +37,9 @@ impl ProvisionArguments {
                 Supply::Local(installation) => {
                     let server = Server::with_extension(installation)?;
                     println!("    with the extension: {}", server.bindir.display());
+                }
+                Supply::Container(recipe) => {
+                    println!("    with the extension: image {}", image::image(recipe)?.tag);
                 }
                 Supply::Missing(_) => complete = false,
             }

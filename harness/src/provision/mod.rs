@@ -5,6 +5,8 @@ pub mod cache;
 pub mod command;
 pub mod debian;
 pub mod duckdb;
+pub mod headers;
+pub mod image;
 pub mod lock;
 pub mod plan;
 mod pypi;

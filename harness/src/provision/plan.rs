@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::image::{Content, Recipe};
 use super::server::Installation;
-use super::{debian, server, wheel};
+use super::{debian, image, server, wheel};
 use crate::cluster::{Backend, BackendChoice};
 
 /// What serves one major version in a run.
@@ -14,6 +15,8 @@ use crate::cluster::{Backend, BackendChoice};
 pub enum Supply {
     /// An installation on this machine.
     Local(Installation),
+    /// An image that can be made here.
+    Container(Recipe),
     /// Nothing, and why.
     Missing(String),
 }
@@ -29,7 +32,8 @@ impl fmt::Display for Version {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "PostgreSQL {}: ", self.major)?;
         match &self.supply {
-            Supply::Local(found) => write!(out, "{} ({}, local)", found.version, found.origin),
+            Supply::Local(found) => write!(out, "{} ({}, local)", found.headers.version, found.origin),
+            Supply::Container(recipe) => write!(out, "{} ({}, container)", recipe.version(), recipe.base),
             Supply::Missing(reason) => write!(out, "missing: {reason}"),
         }
     }
@@ -50,12 +54,30 @@ pub fn supply_one(major: u32, choice: BackendChoice) -> Result<Supply> {
             Err(error) => reasons.push(format!("{error:#}")),
         }
     }
+    if choice.allows(Backend::Container) {
+        if image::engine_answers() {
+            match image::recipe(major) {
+                Ok(Some(recipe)) => return Ok(Supply::Container(recipe)),
+                Ok(None) => reasons.push("no base image can be had".to_string()),
+                Err(error) => reasons.push(format!("{error:#}")),
+            }
+        } else {
+            reasons.push("no container engine answers".to_string());
+        }
+    }
     Ok(Supply::Missing(reasons.join("; ")))
 }
 
 /// A `pg_config` that leads to the server headers of a major version, whether or not the server can run here.
-pub fn headers(major: u32) -> Result<Option<PathBuf>> {
-    Ok(get_local(major)?.map(|installation| installation.pg_config))
+pub fn headers(major: u32, choice: BackendChoice) -> Result<Option<PathBuf>> {
+    Ok(match supply_one(major, choice)? {
+        Supply::Local(installation) => Some(installation.headers.pg_config),
+        Supply::Container(recipe) => match recipe.content {
+            Content::Base(headers) => Some(headers.pg_config),
+            Content::Carried(installation) => Some(installation.headers.pg_config),
+        },
+        Supply::Missing(_) => None,
+    })
 }
 
 /// An installation of a major version: one that is there, else the distribution's, else the wheel's.

@@ -34,17 +34,40 @@ impl fmt::Display for Origin {
     }
 }
 
-/// An installation of a PostgreSQL server with its headers.
+/// What the extension is built against.
 #[derive(Clone, Debug)]
-pub struct Installation {
+pub struct Headers {
     pub major: u32,
     /// As printed by `pg_config --version`, e.g. `PostgreSQL 18.4`.
     pub version: String,
-    pub origin: Origin,
     pub pg_config: PathBuf,
-    pub bindir: PathBuf,
     pub pkglibdir: PathBuf,
     pub sharedir: PathBuf,
+}
+
+impl Headers {
+    /// Describes the headers that a `pg_config` leads to. Fails when there are none.
+    pub fn from_pg_config(pg_config: &Path) -> Result<Headers> {
+        let version = ask(pg_config, "--version")?;
+        let major = parse_major(&version)
+            .with_context(|| format!("{} reports the version `{version}`", pg_config.display()))?;
+        require(pg_config, &Path::new(&ask(pg_config, "--includedir-server")?).join("postgres.h"))?;
+        Ok(Headers {
+            major,
+            version,
+            pg_config: pg_config.into(),
+            pkglibdir: ask(pg_config, "--pkglibdir")?.into(),
+            sharedir: ask(pg_config, "--sharedir")?.into(),
+        })
+    }
+}
+
+/// An installation of a PostgreSQL server with its headers.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    pub headers: Headers,
+    pub origin: Origin,
+    pub bindir: PathBuf,
     /// Folders that a runtime copy consists of.
     pub roots: Vec<PathBuf>,
 }
@@ -52,44 +75,27 @@ pub struct Installation {
 impl Installation {
     /// Describes the installation that a `pg_config` belongs to. Fails when it has no server or no server headers.
     pub fn from_pg_config(pg_config: &Path, origin: Origin) -> Result<Installation> {
-        let ask = |what: &str| -> Result<String> {
-            let answer = run(Command::new(pg_config).arg(what))?;
-            Ok(answer.trim().to_string())
-        };
-        let version = ask("--version")?;
-        let major = parse_major(&version)
-            .with_context(|| format!("{} reports the version `{version}`", pg_config.display()))?;
-        let bindir = PathBuf::from(ask("--bindir")?);
-        let pkglibdir = PathBuf::from(ask("--pkglibdir")?);
-        let sharedir = PathBuf::from(ask("--sharedir")?);
-        for needed in [
-            bindir.join("postgres"),
-            bindir.join("initdb"),
-            Path::new(&ask("--includedir-server")?).join("postgres.h"),
-        ] {
-            if !needed.is_file() {
-                bail!(
-                    "{} is of an incomplete installation: {} is missing",
-                    pg_config.display(),
-                    needed.display()
-                );
-            }
-        }
+        let headers = Headers::from_pg_config(pg_config)?;
+        let bindir = PathBuf::from(ask(pg_config, "--bindir")?);
+        require(pg_config, &bindir.join("postgres"))?;
+        require(pg_config, &bindir.join("initdb"))?;
         let roots = match wheel_root(&bindir) {
             Some((installation, libraries)) => vec![installation, libraries],
-            None => vec![bindir.clone(), pkglibdir.clone(), sharedir.clone()],
+            None => vec![bindir.clone(), headers.pkglibdir.clone(), headers.sharedir.clone()],
         };
-        Ok(Installation {
-            major,
-            version,
-            origin,
-            pg_config: pg_config.into(),
-            bindir,
-            pkglibdir,
-            sharedir,
-            roots,
-        })
+        Ok(Installation { headers, origin, bindir, roots })
     }
+}
+
+fn ask(pg_config: &Path, what: &str) -> Result<String> {
+    Ok(run(Command::new(pg_config).arg(what))?.trim().to_string())
+}
+
+fn require(pg_config: &Path, file: &Path) -> Result<()> {
+    if !file.is_file() {
+        bail!("{} is of an incomplete installation: {} is missing", pg_config.display(), file.display());
+    }
+    Ok(())
 }
 
 /// Libraries of the wheel lie beside the package, found by relative path, and belong to the installation.
@@ -112,8 +118,8 @@ pub fn find(major: u32) -> Result<Option<Installation>> {
     if let Some(path) = std::env::var_os(&variable).filter(|path| !path.is_empty()) {
         let found = Installation::from_pg_config(Path::new(&path), Origin::Environment)
             .with_context(|| format!("{variable} is set to {}", Path::new(&path).display()))?;
-        if found.major != major {
-            bail!("{variable} names {}", found.version);
+        if found.headers.major != major {
+            bail!("{variable} names {}", found.headers.version);
         }
         return Ok(Some(found));
     }
