@@ -36,13 +36,14 @@ pub fn unpack(major: u32, system: &Path, folder: &Path) -> Result<PathBuf> {
         .arg(format!("postgresql-server-dev-{major}"))
         .args(LIBRARIES))
     .context("the header packages could not be fetched")?;
+    let headers = make_folder(folder.join("system"))?;
     for entry in fs::read_dir(&downloads)? {
-        run(Command::new("dpkg-deb").arg("--extract").arg(entry?.path()).arg(folder.join("system")))?;
+        run(Command::new("dpkg-deb").arg("--extract").arg(entry?.path()).arg(&headers))?;
     }
     fs::remove_dir_all(&downloads)?;
     let answers =
         run(Command::new("chroot").arg(system).arg(format!("/usr/lib/postgresql/{major}/bin/pg_config")))?;
-    let script = stand_in(&answers, &folder.join("system"))?;
+    let script = stand_in(&answers, &headers)?;
     // Written last: its presence says that the folder is complete.
     let unfinished = folder.join("pg_config.unfinished");
     fs::write(&unfinished, script)?;
