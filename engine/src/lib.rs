@@ -4,3 +4,7 @@ pgrx::pg_module_magic!();
 
 #[cfg(not(panic = "unwind"))]
 compile_error!("pg_trickle needs panic = \"unwind\": server errors unwind through Rust frames");
+
+mod analyze;
+mod api;
+mod pg;

@@ -4,6 +4,60 @@ use crate::plan::Plan;
 use crate::types::{Column, FunctionRef, Volatility};
 use serde::{Deserialize, Serialize};
 
+/// What the front end found out about a query, whether or not it can be maintained incrementally.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Analyzed {
+    /// The query as the server prints it with every name outside `pg_catalog` qualified, views not expanded: it means
+    /// the same under any search path.
+    pub text: String,
+    /// The query's columns with the user's names: distinct, and of types a table can have.
+    pub columns: Vec<Column>,
+    /// All base relations, those beneath views included. If the plan exists, the ones it reads, with the columns it
+    /// reads; otherwise every relation with every column the query mentions.
+    pub sources: Vec<SourceInfo>,
+    /// The query as a plan, or the first construct that has none.
+    pub plan: Result<Plan, Unsupported>,
+    pub functions: Vec<FunctionRef>,
+    pub volatility: Volatility,
+    /// The first construct that has the worst volatility.
+    pub volatile_construct: Option<Construct>,
+    /// STABLE functions and expressions, each once.
+    pub stable_constructs: Vec<StableConstruct>,
+    pub warnings: Vec<String>,
+}
+
+impl Analyzed {
+    /// The query for differentiation, if it has a plan.
+    pub fn query(&self) -> Result<Query, Unsupported> {
+        Ok(Query {
+            plan: self.plan.clone()?,
+            sources: self.sources.clone(),
+            functions: self.functions.clone(),
+            volatility: self.volatility,
+            volatile_construct: self.volatile_construct.clone(),
+            warnings: self.warnings.clone(),
+        })
+    }
+}
+
+/// A STABLE construct and what it depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StableConstruct {
+    pub construct: Construct,
+    pub class: StableClass,
+}
+
+/// What a STABLE construct's result depends on, besides its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StableClass {
+    /// Settings such as `TimeZone` only, which are stored with the stream table: a reviewed list of built-ins.
+    Settings,
+    /// The time of the statement or transaction.
+    Time,
+    /// Anything: tables, catalogs, the session.
+    Other,
+}
+
 /// An analysed query.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Query {

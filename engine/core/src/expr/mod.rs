@@ -101,6 +101,21 @@ impl Expr {
         moved
     }
 
+    /// A condition over left columns then right columns, as seen from the right side of a dependent join whose left
+    /// side has `left` columns: left columns become outer references, outer references lie one join further out.
+    pub fn outward(&self, left: usize) -> Expr {
+        let mut moved = self.clone();
+        for piece in &mut moved.pieces {
+            match piece {
+                Piece::Column(position) if *position < left => *piece = Piece::Outer(1, *position),
+                Piece::Column(position) => *position -= left,
+                Piece::Outer(depth, _) => *depth += 1,
+                Piece::Text(_) => {}
+            }
+        }
+        moved
+    }
+
     /// The two operands if the shape is [`Shape::Equality`].
     pub fn equality(&self) -> Option<(&Piece, &Piece)> {
         if self.shape != Shape::Equality {

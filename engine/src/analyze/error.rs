@@ -1,0 +1,95 @@
+//! Why a query is refused as the definition of a stream table, in any mode.
+
+/// A refusal. Each carries what its SQLSTATE, detail and hint are made from; syntax and name errors are raised by
+/// the server itself and never come here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AnalyzeError {
+    /// No statement at all, or more than one.
+    StatementCount(usize),
+    /// Not a SELECT, VALUES or TABLE; the statement's name.
+    NotSelect(String),
+    /// `SELECT .. INTO`.
+    SelectInto,
+    /// INSERT, UPDATE, DELETE or MERGE in a WITH clause.
+    ModifyingCte(Option<u32>),
+    /// `FOR UPDATE` and its relatives.
+    RowLocking,
+    /// `SELECT FROM t`.
+    NoColumns,
+    /// Two output columns with one name.
+    DuplicateColumn(String),
+    /// An output column without a name of its own, by position from 1.
+    UnnamedColumn(usize),
+    /// An output column of a type a table cannot have.
+    PseudoTypeColumn { column: String, type_name: String },
+    /// A temporary table as source.
+    TemporarySource(String),
+    /// A system catalog, or a table of the extension, as source.
+    SystemSource(String),
+    /// A sequence or something else that is neither table nor view.
+    NotATable(String),
+    /// `ctid`, `tableoid` and the like.
+    SystemColumn { column: String, position: Option<u32> },
+    /// Row-level security filters the source for the current user.
+    RowSecurity(String),
+    /// No query of PostgreSQL is shaped like this; a bug worth reporting.
+    Internal(String),
+}
+
+impl AnalyzeError {
+    /// The message, without position.
+    pub fn message(&self) -> String {
+        match self {
+            Self::StatementCount(0) => "the defining query is empty".into(),
+            Self::StatementCount(count) => format!("the defining query consists of {count} statements"),
+            Self::NotSelect(name) => format!("{name} cannot define a stream table"),
+            Self::SelectInto => "SELECT INTO cannot define a stream table".into(),
+            Self::ModifyingCte(_) => "a data-modifying statement in WITH cannot define a stream table".into(),
+            Self::RowLocking => "FOR UPDATE, FOR SHARE and the like cannot be used in a defining query".into(),
+            Self::NoColumns => "the defining query has no columns".into(),
+            Self::DuplicateColumn(name) => format!("column name \"{name}\" appears more than once"),
+            Self::UnnamedColumn(position) => format!("column {position} of the defining query has no name"),
+            Self::PseudoTypeColumn { column, type_name } => {
+                format!("column \"{column}\" has pseudo-type {type_name}")
+            }
+            Self::TemporarySource(name) => format!("{name} is a temporary table"),
+            Self::SystemSource(name) => format!("{name} is a system table"),
+            Self::NotATable(name) => format!("{name} is not a table or view"),
+            Self::SystemColumn { column, .. } => format!("system column \"{column}\" cannot be used"),
+            Self::RowSecurity(name) => format!("row-level security applies to {name}"),
+            Self::Internal(what) => format!("the analysed query has an unexpected form: {what}"),
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::StatementCount(_) | Self::NotSelect(_) | Self::ModifyingCte(_) => {
+                "A stream table is defined by exactly one SELECT."
+            }
+            Self::SelectInto => "Leave out INTO: the stream table's name is an argument of its own.",
+            Self::RowLocking => "Leave out the locking clause.",
+            Self::NoColumns => "Select at least one column.",
+            Self::DuplicateColumn(_) | Self::UnnamedColumn(_) => "Give every column a name of its own with AS.",
+            Self::PseudoTypeColumn { .. } => "Cast the expression to a type that a table column can have.",
+            Self::TemporarySource(_) => "Use a permanent table: a temporary one exists in one session only.",
+            Self::SystemSource(_) => "Only user tables and views can be sources.",
+            Self::NotATable(_) => "Only tables and views can be sources.",
+            Self::SystemColumn { .. } => "System columns are not captured; use columns of the table.",
+            Self::RowSecurity(_) => {
+                "Let a role that the policies do not restrict own the stream table, and put policies on the \
+                 stream table itself."
+            }
+            Self::Internal(_) => return None,
+        };
+        Some(hint.into())
+    }
+
+    /// Byte offset in the query text.
+    pub fn position(&self) -> Option<u32> {
+        match self {
+            Self::ModifyingCte(position) | Self::SystemColumn { position, .. } => *position,
+            _ => None,
+        }
+    }
+}

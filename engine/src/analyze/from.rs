@@ -1,0 +1,401 @@
+//! FROM and WHERE: range table and join tree.
+
+use super::scope::{Env, Scope, entry, refers_to};
+use super::select::{Need, unit};
+use super::{Analysis, Stop, Walked};
+use crate::pg::node::{self, Tree};
+use crate::pg::{deparse, facts, parse};
+use pg_trickle_core::expr::Expr;
+use pg_trickle_core::plan::{
+    DependentJoin, DependentKind, Filter, Join, OuterJoin, OuterKind, Plan, Project, UnionAll, Values,
+};
+use pg_trickle_core::types::Column;
+use pgrx::pg_sys::{self, RTEKind};
+use std::collections::BTreeSet;
+
+/// Inner-joined inputs not yet combined, with the conditions met on the way.
+#[derive(Default)]
+struct Inputs {
+    plans: Vec<Plan>,
+    /// Over the concatenation of the inputs' columns.
+    scope: Scope,
+    conditions: Vec<Tree>,
+}
+
+impl Inputs {
+    fn one(plan: Plan, mut scope: Scope) -> Inputs {
+        scope.columns = plan.columns();
+        Inputs { plans: vec![plan], scope, conditions: vec![] }
+    }
+
+    fn and(mut self, other: Inputs) -> Inputs {
+        self.plans.extend(other.plans);
+        self.scope = self.scope.concat(other.scope);
+        self.conditions.extend(other.conditions);
+        self
+    }
+}
+
+impl Analysis {
+    pub fn from_where(&mut self, query: &pg_sys::Query, env: &Env) -> Walked<(Plan, Scope)> {
+        // SAFETY: every SELECT has a join tree.
+        let tree = unsafe { &*query.jointree };
+        let mut all = Inputs::default();
+        for item in node::nodes(tree.fromlist) {
+            all = if refers_to(query, item, &all.scope.entries()) {
+                let left = self.combine(all, env)?;
+                let right = self.item(query, item, &env.inside(&left.1))?;
+                let right = self.combine(right, &env.inside(&left.1))?;
+                self.dependent(DependentKind::Inner, left, right, &[], env)?
+            } else {
+                all.and(self.item(query, item, env)?)
+            };
+        }
+        all.conditions.extend(node::conjuncts(tree.quals));
+        self.combine(all, env)
+    }
+
+    /// Joins the inputs under their conditions.
+    fn combine(&mut self, inputs: Inputs, env: &Env) -> Walked<(Plan, Scope)> {
+        let Inputs { mut plans, scope, conditions } = inputs;
+        let (nested, plain): (Vec<Tree>, Vec<Tree>) = conditions.into_iter().partition(|part| has_subquery(*part));
+        let mut above = vec![];
+        let mut across = vec![];
+        for condition in plain {
+            let predicate = self.expr(condition, &scope, env)?;
+            match owner(&predicate, &plans) {
+                Some((index, start)) if !predicate.is_correlated() => {
+                    let input = std::mem::replace(&mut plans[index], unit());
+                    let predicate = predicate.map_columns(|position| position - start);
+                    plans[index] = Plan::Filter(Filter { input: Box::new(input), predicate });
+                }
+                _ if predicate.is_correlated() || predicate.columns().is_empty() => above.push(predicate),
+                _ => across.push(predicate),
+            }
+        }
+        let mut plan = match plans.len() {
+            0 => unit(),
+            1 => plans.remove(0),
+            _ => Plan::Join(Join { inputs: plans, predicates: across }),
+        };
+        for predicate in above {
+            plan = Plan::Filter(Filter { input: Box::new(plan), predicate });
+        }
+        self.filter(plan, scope, &nested, env)
+    }
+
+    /// Filters by conjuncts, which may hold subqueries.
+    pub fn filter(&mut self, plan: Plan, mut scope: Scope, conditions: &[Tree], env: &Env) -> Walked<(Plan, Scope)> {
+        let (nested, plain): (Vec<Tree>, Vec<Tree>) = conditions.iter().partition(|part| has_subquery(**part));
+        let mut plan = plan;
+        for condition in plain.into_iter().chain(nested) {
+            plan = self.lift(plan, &mut scope, env, &[condition])?;
+            let predicate = self.expr(condition, &scope, env)?;
+            plan = Plan::Filter(Filter { input: Box::new(plan), predicate });
+        }
+        Ok((plan, scope))
+    }
+
+    fn item(&mut self, query: &pg_sys::Query, item: Tree, env: &Env) -> Walked<Inputs> {
+        if let Some(reference) = node::cast::<pg_sys::RangeTblRef>(item) {
+            return self.entry(query, reference.rtindex, env);
+        }
+        let join = node::cast::<pg_sys::JoinExpr>(item).ok_or_else(|| Stop::internal("item of FROM"))?;
+        let on = node::conjuncts(join.quals);
+        let left = self.item(query, join.larg, env)?;
+        if refers_to(query, join.rarg, &left.scope.entries()) {
+            let left = self.combine(left, env)?;
+            let inside = env.inside(&left.1);
+            let right = self.item(query, join.rarg, &inside)?;
+            let right = self.combine(right, &inside)?;
+            let kind = match join.jointype {
+                pg_sys::JoinType::JOIN_INNER => DependentKind::Inner,
+                _ => DependentKind::Left,
+            };
+            return self.dependent(kind, left, right, &on, env);
+        }
+        let right = self.item(query, join.rarg, env)?;
+        match join.jointype {
+            pg_sys::JoinType::JOIN_INNER => {
+                let mut both = left.and(right);
+                both.conditions.extend(on);
+                Ok(both)
+            }
+            pg_sys::JoinType::JOIN_LEFT => self.outer_join(OuterKind::Left, left, right, &on, env),
+            pg_sys::JoinType::JOIN_RIGHT => self.outer_join(OuterKind::Left, right, left, &on, env),
+            pg_sys::JoinType::JOIN_FULL => self.outer_join(OuterKind::Full, left, right, &on, env),
+            _ => Err(Stop::internal("type of join")),
+        }
+    }
+
+    fn outer_join(
+        &mut self,
+        kind: OuterKind,
+        left: Inputs,
+        right: Inputs,
+        on: &[Tree],
+        env: &Env,
+    ) -> Walked<Inputs> {
+        let left = self.combine(left, env)?;
+        let right = self.combine(right, env)?;
+        if on.iter().any(|condition| has_subquery(*condition)) {
+            if kind == OuterKind::Full {
+                let position = on.iter().find_map(|condition| node::position(*condition));
+                return Err(Stop::unsupported(
+                    "subquery in the condition of a FULL JOIN",
+                    position,
+                    "it is not yet maintained incrementally",
+                ));
+            }
+            // The condition becomes a filter of the right side evaluated for each left row, where a subquery may
+            // refer to both.
+            let inside = env.inside(&left.1);
+            let right = self.filter_right(right, on, &inside)?;
+            return self.dependent(DependentKind::Left, left, right, &[], env);
+        }
+        let scope = left.1.concat(right.1);
+        let mut predicates = vec![];
+        for condition in on {
+            predicates.push(self.expr(*condition, &scope, env)?);
+        }
+        let position = on.first().and_then(|condition| node::position(*condition));
+        let plan = Plan::OuterJoin(OuterJoin {
+            kind,
+            left: Box::new(left.0),
+            right: Box::new(right.0),
+            on: predicates,
+            position,
+        });
+        Ok(Inputs::one(plan, scope))
+    }
+
+    /// Filters the right side of an outer join; references to the left side are outer references there.
+    fn filter_right(&mut self, right: (Plan, Scope), on: &[Tree], inside: &Env) -> Walked<(Plan, Scope)> {
+        let visible = right.0.columns().len();
+        let (plan, mut scope) = self.filter(right.0, right.1, on, inside)?;
+        let columns = plan.columns();
+        let exprs = columns.iter().take(visible).enumerate();
+        let exprs = exprs.map(|(position, column)| (Expr::column(position, column), column.name.clone())).collect();
+        scope.computed.retain(|computed| computed.position < visible);
+        scope.columns.truncate(visible);
+        Ok((Plan::Project(Project { input: Box::new(plan), exprs }), scope))
+    }
+
+    fn dependent(
+        &mut self,
+        kind: DependentKind,
+        left: (Plan, Scope),
+        right: (Plan, Scope),
+        on: &[Tree],
+        env: &Env,
+    ) -> Walked<Inputs> {
+        if let Some(nested) = on.iter().find(|condition| has_subquery(**condition)) {
+            return Err(Stop::unsupported(
+                "subquery in the condition of a LATERAL join",
+                node::position(*nested),
+                "it is not yet maintained incrementally",
+            ));
+        }
+        let scope = left.1.concat(right.1);
+        let mut predicates = vec![];
+        for condition in on {
+            predicates.push(self.expr(*condition, &scope, env)?);
+        }
+        let plan = Plan::DependentJoin(DependentJoin {
+            kind,
+            left: Box::new(left.0),
+            right: Box::new(right.0),
+            on: predicates,
+            adds: None,
+            position: on.first().and_then(|condition| node::position(*condition)),
+        });
+        Ok(Inputs::one(plan, scope))
+    }
+
+    /// A leaf of FROM.
+    fn entry(&mut self, query: &pg_sys::Query, index: i32, env: &Env) -> Walked<Inputs> {
+        let entry = entry(query, index).ok_or_else(|| Stop::internal("range table index"))?;
+        if !entry.securityQuals.is_null() {
+            return Err(Stop::internal("row security"));
+        }
+        let used = env.path[env.level()].used.get(&index).cloned().unwrap_or_default();
+        let (plan, numbers) = match entry.rtekind {
+            RTEKind::RTE_RELATION => {
+                let source = self.sources.read(entry, &used)?;
+                let numbers = source.ordinals.iter().map(|attnum| *attnum as i16).collect();
+                (Plan::Source(source), numbers)
+            }
+            RTEKind::RTE_SUBQUERY => {
+                let subquery = node::cast::<pg_sys::Query>(entry.subquery.cast());
+                let subquery = subquery.ok_or_else(|| Stop::internal("subquery entry"))?;
+                self.subquery(subquery, env, &used)?
+            }
+            RTEKind::RTE_CTE => self.common_table(entry, env, &used)?,
+            RTEKind::RTE_VALUES => self.values(entry, env, &used)?,
+            _ => return Err(unsupported_entry(entry)),
+        };
+        let vars = numbers.iter().enumerate().map(|(position, number)| ((index, *number), position)).collect();
+        Ok(Inputs::one(plan, Scope { vars, ..Scope::default() }))
+    }
+
+    /// A subquery's plan with the numbers of its columns.
+    fn subquery(&mut self, query: &pg_sys::Query, env: &Env, used: &BTreeSet<i16>) -> Walked<(Plan, Vec<i16>)> {
+        let targets = node::list::<pg_sys::TargetEntry>(query.targetList);
+        let visible = targets.iter().filter(|target| !target.resjunk).map(|target| target.resno);
+        let reads_all = used.contains(&0)
+            || !query.distinctClause.is_null()
+            || !query.setOperations.is_null()
+            || query.hasTargetSRFs;
+        let numbers: Vec<i16> = visible.filter(|number| reads_all || used.contains(number)).collect();
+        let need = match (reads_all, numbers.is_empty()) {
+            (true, _) => Need::All,
+            (false, true) => Need::Existence,
+            (false, false) => Need::Columns(numbers.iter().copied().collect()),
+        };
+        Ok((self.query(query, env, &need)?, numbers))
+    }
+
+    /// A reference to a common table expression: its query, once more.
+    fn common_table(
+        &mut self,
+        entry: &pg_sys::RangeTblEntry,
+        env: &Env,
+        used: &BTreeSet<i16>,
+    ) -> Walked<(Plan, Vec<i16>)> {
+        let level = env.level().checked_sub(entry.ctelevelsup as usize);
+        let level = level.ok_or_else(|| Stop::internal("level of a common table expression"))?;
+        let name = node::text(entry.ctename);
+        let tables = node::list::<pg_sys::CommonTableExpr>(env.path[level].query_ref().cteList);
+        let table = tables.into_iter().find(|table| node::text(table.ctename) == name);
+        let table = table.ok_or_else(|| Stop::internal("name of a common table expression"))?;
+        let position = u32::try_from(table.location).ok();
+        if table.cterecursive || entry.self_reference {
+            return Err(Stop::unsupported(
+                &format!("recursive query {name}"),
+                position,
+                "recursive queries are not yet maintained incrementally",
+            ));
+        }
+        let query = node::cast::<pg_sys::Query>(table.ctequery);
+        let query = query.ok_or_else(|| Stop::internal("common table expression"))?;
+        let mut inside = env.clone();
+        inside.path.truncate(level + 1);
+        self.subquery(query, &inside, used)
+    }
+
+    /// VALUES lists: literal rows, or a union of one-row selects where a row refers to enclosing queries.
+    fn values(
+        &mut self,
+        entry: &pg_sys::RangeTblEntry,
+        env: &Env,
+        used: &BTreeSet<i16>,
+    ) -> Walked<(Plan, Vec<i16>)> {
+        let types: Vec<(pg_sys::Oid, i32, pg_sys::Oid)> = node::oids(entry.coltypes)
+            .into_iter()
+            .zip(node::integers(entry.coltypmods))
+            .zip(node::oids(entry.colcollations))
+            .map(|((oid, typmod), collation)| (oid, typmod, collation))
+            .collect();
+        let numbers: Vec<i16> =
+            (1..=types.len() as i16).filter(|number| used.contains(&0) || used.contains(number)).collect();
+        let mut rows = vec![];
+        for row in node::nodes(entry.values_lists) {
+            let values = node::nodes(row.cast());
+            let mut exprs = vec![];
+            for number in &numbers {
+                let index = *number as usize - 1;
+                let value = retyped(values[index], types[index]);
+                exprs.push(self.expr(value, &Scope::default(), env)?);
+            }
+            rows.push(exprs);
+        }
+        let names = numbers.iter().map(|number| format!("column{number}"));
+        if rows.iter().flatten().any(Expr::is_correlated) {
+            let inputs = rows.into_iter().map(|row| {
+                let exprs = row.into_iter().zip(names.clone()).collect();
+                Plan::Project(Project { input: Box::new(unit()), exprs })
+            });
+            return Ok((Plan::UnionAll(UnionAll { inputs: inputs.collect() }), numbers));
+        }
+        let columns = names.enumerate().map(|(position, name)| {
+            let first = &rows[0][position];
+            let same = rows.iter().all(|row| row[position].fixed_scale == first.fixed_scale);
+            Column {
+                name,
+                ty: first.ty.clone(),
+                nullable: rows.iter().any(|row| row[position].nullable),
+                fixed_scale: first.fixed_scale.filter(|_| same),
+            }
+        });
+        Ok((Plan::Values(Values { columns: columns.collect(), rows }), numbers))
+    }
+
+    /// The plan's columns converted to the given types, as the planner does beneath set operations.
+    pub fn coerced(&mut self, plan: Plan, types: &[(pg_sys::Oid, i32, pg_sys::Oid)]) -> Walked<Plan> {
+        let columns = plan.columns();
+        let is_same = |column: &Column, ty: &(pg_sys::Oid, i32, pg_sys::Oid)| {
+            (column.ty.oid, column.ty.typmod, column.ty.collation) == (ty.0.to_u32(), ty.1, ty.2.to_u32())
+        };
+        if columns.iter().zip(types).all(|(column, ty)| is_same(column, ty)) {
+            return Ok(plan);
+        }
+        let vars = (0..columns.len()).map(|position| ((1, position as i16 + 1), position)).collect();
+        let scope = Scope { vars, computed: vec![], columns: columns.clone() };
+        let mut exprs = vec![];
+        for (position, (column, ty)) in columns.iter().zip(types).enumerate() {
+            let own = (column.ty.oid.into(), column.ty.typmod, column.ty.collation.into());
+            let expression = retyped(deparse::slot(position + 1, own), *ty);
+            exprs.push((self.expr(expression, &scope, &Env::default())?, column.name.clone()));
+        }
+        Ok(Plan::Project(Project { input: Box::new(plan), exprs }))
+    }
+}
+
+/// The expression converted to a type, modifier and collation.
+fn retyped(expression: Tree, ty: (pg_sys::Oid, i32, pg_sys::Oid)) -> Tree {
+    let converted = if node::type_of(expression).0 == ty.0 { expression } else { parse::coerce_to_common(expression, ty.0) };
+    if node::type_of(converted) == ty { converted } else { parse::relabel(converted, ty.0, ty.1, ty.2) }
+}
+
+/// The only input whose columns the predicate reads, with the position of its first column.
+fn owner(predicate: &Expr, plans: &[Plan]) -> Option<(usize, usize)> {
+    let used = predicate.columns();
+    let (first, last) = (*used.first()?, *used.last()?);
+    let mut start = 0;
+    for (index, plan) in plans.iter().enumerate() {
+        let end = start + plan.columns().len();
+        if start <= first && last < end {
+            return Some((index, start));
+        }
+        start = end;
+    }
+    None
+}
+
+/// True if a subquery stands anywhere in the expression.
+pub fn has_subquery(expression: Tree) -> bool {
+    let mut found = false;
+    node::walk(expression, &mut |part, _| {
+        found |= super::is_subquery(part);
+        if found { node::Walk::Skip } else { node::Walk::Into }
+    });
+    found
+}
+
+fn unsupported_entry(entry: &pg_sys::RangeTblEntry) -> Stop {
+    let not_yet = |construct: &str, position| {
+        Stop::unsupported(construct, position, &format!("a {construct} in FROM is not yet maintained incrementally"))
+    };
+    match entry.rtekind {
+        RTEKind::RTE_FUNCTION => {
+            let functions = node::list::<pg_sys::RangeTblFunction>(entry.functions);
+            let call = functions.first().map_or(std::ptr::null_mut(), |function| function.funcexpr);
+            let name = node::cast::<pg_sys::FuncExpr>(call)
+                .map_or("function".into(), |call| format!("function {}", facts::function_signature(call.funcid)));
+            not_yet(&name, node::position(call))
+        }
+        RTEKind::RTE_TABLEFUNC => not_yet("table function", node::position(entry.tablefunc.cast())),
+        RTEKind::RTE_NAMEDTUPLESTORE => Stop::unsupported("transition table", None, "it exists in a trigger only"),
+        _ => Stop::internal("range table entry"),
+    }
+}

@@ -1,0 +1,199 @@
+//! GROUP BY and aggregate calls.
+
+use super::scope::{Computed, Env, Scope};
+use super::select::{project, sort_key};
+use super::{Analysis, Stop, Walked};
+use crate::pg::facts;
+use crate::pg::node::{self, Tree};
+use pg_trickle_core::expr::Expr;
+use pg_trickle_core::plan::{AggCall, Aggregate, Plan};
+use pgrx::pg_sys;
+
+/// The columns computed beneath the aggregate: keys, arguments, filters, sort expressions, each once.
+struct Beneath {
+    expressions: Vec<(Tree, String)>,
+}
+
+impl Beneath {
+    fn position(&mut self, expression: Tree, name: &str) -> usize {
+        let known = self.expressions.iter().position(|(known, _)| node::equal(*known, expression));
+        known.unwrap_or_else(|| {
+            self.expressions.push((expression, name.into()));
+            self.expressions.len() - 1
+        })
+    }
+}
+
+impl Analysis {
+    /// The aggregate over `plan`; the scope it returns knows grouping expressions and aggregate calls as columns.
+    pub fn group(
+        &mut self,
+        query: &pg_sys::Query,
+        plan: Plan,
+        mut scope: Scope,
+        env: &Env,
+    ) -> Walked<(Plan, Scope)> {
+        if !query.groupingSets.is_null() {
+            let sets = node::list::<pg_sys::GroupingSet>(query.groupingSets);
+            let position = sets.first().and_then(|set| u32::try_from(set.location).ok());
+            return Err(Stop::unsupported(
+                "GROUPING SETS, ROLLUP or CUBE",
+                position,
+                "grouping sets are not yet maintained incrementally",
+            ));
+        }
+        let calls = aggregate_calls(query);
+        let mut beneath = Beneath { expressions: vec![] };
+        let mut keys = vec![];
+        for (expression, name) in self.grouping_expressions(query, &calls)? {
+            let position = beneath.position(expression, &name);
+            if !keys.contains(&position) {
+                keys.push(position);
+            }
+        }
+        let described: Vec<AggCall> = calls.iter().map(|call| self.call(call, &mut beneath)).collect::<Walked<_>>()?;
+
+        let expressions: Vec<Tree> = beneath.expressions.iter().map(|(expression, _)| *expression).collect();
+        let plan = self.lift(plan, &mut scope, env, &expressions)?;
+        let mut exprs: Vec<(Expr, String)> = vec![];
+        for (expression, name) in &beneath.expressions {
+            exprs.push((self.expr(*expression, &scope, env)?, name.clone()));
+        }
+        // Without keys and arguments, as in count(*), only the number of rows matters.
+        let input = if exprs.is_empty() { plan } else { project(plan, exprs) };
+        let mut computed: Vec<Computed> = vec![];
+        for (position, key) in keys.iter().enumerate() {
+            computed.push(Computed { expression: expressions[*key], position, negated: false });
+        }
+        for (index, call) in calls.iter().enumerate() {
+            computed.push(Computed { expression: *call, position: keys.len() + index, negated: false });
+        }
+        let plan = Plan::Aggregate(Aggregate { input: Box::new(input), keys, calls: described });
+        let columns = plan.columns();
+        Ok((plan, Scope { vars: Default::default(), computed, columns }))
+    }
+
+    /// The expressions of GROUP BY, and the columns that depend on them through a primary key and are used ungrouped.
+    fn grouping_expressions(&mut self, query: &pg_sys::Query, calls: &[Tree]) -> Walked<Vec<(Tree, String)>> {
+        let targets = node::list::<pg_sys::TargetEntry>(query.targetList);
+        let mut found: Vec<(Tree, String)> = vec![];
+        for clause in node::list::<pg_sys::SortGroupClause>(query.groupClause) {
+            let target = targets.iter().find(|target| target.ressortgroupref == clause.tleSortGroupRef);
+            let target = target.ok_or_else(|| Stop::internal("grouping clause"))?;
+            let name = if target.resname.is_null() { "key".into() } else { node::text(target.resname) };
+            found.push((target.expr.cast(), name));
+        }
+        for (expression, name) in ungrouped_columns(query, &found, calls) {
+            let (oid, typmod, collation) = node::type_of(expression);
+            let ty = self.type_ref(oid, typmod, collation);
+            if !ty.ordered && !ty.hashable {
+                return Err(Stop::unsupported(
+                    &format!("column of type {} that depends on a grouped key", ty.name),
+                    node::position(expression),
+                    "the type has no equality to group by",
+                ));
+            }
+            found.push((expression, name));
+        }
+        Ok(found)
+    }
+
+    fn call(&mut self, call: &Tree, beneath: &mut Beneath) -> Walked<AggCall> {
+        let call = node::cast::<pg_sys::Aggref>(*call).ok_or_else(|| Stop::internal("aggregate call"))?;
+        let function = facts::function_ref(call.aggfnoid);
+        let within_group = call.aggkind as u8 != pg_sys::AGGKIND_NORMAL as u8;
+        let targets = node::list::<pg_sys::TargetEntry>(call.args);
+        let positions: Vec<usize> =
+            targets.iter().map(|target| beneath.position(target.expr.cast(), "argument")).collect();
+        let args = targets.iter().zip(&positions).filter(|(target, _)| !target.resjunk).map(|(_, position)| *position);
+        let mut order_by = vec![];
+        for clause in node::list::<pg_sys::SortGroupClause>(call.aggorder) {
+            let index = targets.iter().position(|target| target.ressortgroupref == clause.tleSortGroupRef);
+            let index = index.ok_or_else(|| Stop::internal("order of an aggregate"))?;
+            order_by.push(sort_key(clause, positions[index], targets[index].expr.cast()));
+        }
+        let direct = node::nodes(call.aggdirectargs);
+        let ty = self.type_ref(call.aggtype, -1, call.aggcollid);
+        if order_by.is_empty() && !within_group && is_order_sensitive(function.builtin.as_deref()) {
+            self.warn(&format!(
+                "{} without ORDER BY depends on the order in which rows are read: its result may differ from a \
+                 recomputation in the order of elements.",
+                function.name
+            ));
+        }
+        Ok(AggCall {
+            direct_args: direct.into_iter().map(|argument| beneath.position(argument, "argument")).collect(),
+            args: args.collect(),
+            distinct: !call.aggdistinct.is_null(),
+            filter: (!call.aggfilter.is_null()).then(|| beneath.position(call.aggfilter.cast(), "condition")),
+            order_by,
+            within_group,
+            variadic: call.aggvariadic,
+            ty,
+            name: function.builtin.clone().unwrap_or_else(|| "aggregate".into()),
+            position: u32::try_from(call.location).ok(),
+            function,
+        })
+    }
+}
+
+/// Built-in aggregates whose result shows the order of their input.
+fn is_order_sensitive(builtin: Option<&str>) -> bool {
+    let names = ["array_agg", "string_agg", "xmlagg"];
+    builtin.is_some_and(|name| names.contains(&name) || name.contains("json"))
+}
+
+/// The query's own aggregate calls, each once, wherever they stand: subqueries may hold calls of enclosing queries.
+fn aggregate_calls(query: &pg_sys::Query) -> Vec<Tree> {
+    let mut calls: Vec<Tree> = vec![];
+    let mut see = |part: Tree, level: u32| {
+        let Some(call) = node::cast::<pg_sys::Aggref>(part) else { return node::Walk::Into };
+        if call.agglevelsup != level {
+            return node::Walk::Into;
+        }
+        let own = if level == 0 { part } else { node::lift(part, level) };
+        if !calls.iter().any(|known| node::equal(*known, own)) {
+            calls.push(own);
+        }
+        node::Walk::Skip
+    };
+    node::walk(query.targetList.cast(), &mut see);
+    node::walk(query.havingQual, &mut see);
+    calls
+}
+
+/// Columns used outside of grouping expressions and aggregate calls. The parser has checked that they depend on a
+/// primary key among the grouping expressions.
+fn ungrouped_columns(query: &pg_sys::Query, grouped: &[(Tree, String)], calls: &[Tree]) -> Vec<(Tree, String)> {
+    let mut found: Vec<(Tree, String)> = vec![];
+    let mut see = |part: Tree, level: u32| {
+        let is_call = node::cast::<pg_sys::Aggref>(part).is_some_and(|call| call.agglevelsup == level);
+        let is_grouped = level == 0 && grouped.iter().any(|(known, _)| node::equal(*known, part));
+        if is_call || is_grouped {
+            return node::Walk::Skip;
+        }
+        let Some(var) = node::cast::<pg_sys::Var>(part).filter(|var| var.varlevelsup == level) else {
+            return node::Walk::Into;
+        };
+        let own = if level == 0 { part } else { node::lift(part, level) };
+        let mut known = grouped.iter().chain(&found);
+        if !known.any(|(known, _)| node::equal(*known, own)) && !calls.iter().any(|call| node::equal(*call, own)) {
+            let name = super::scope::entry(query, var.varno).and_then(|entry| column_name(entry, var.varattno));
+            found.push((own, name.unwrap_or_else(|| "key".into())));
+        }
+        node::Walk::Into
+    };
+    let targets = node::list::<pg_sys::TargetEntry>(query.targetList);
+    for target in targets {
+        node::walk(target.expr.cast(), &mut see);
+    }
+    node::walk(query.havingQual, &mut see);
+    found
+}
+
+fn column_name(entry: &pg_sys::RangeTblEntry, attnum: i16) -> Option<String> {
+    // SAFETY: every entry that columns refer to has an alias with their names.
+    let names = unsafe { entry.eref.as_ref()? }.colnames;
+    let name = *node::nodes(names).get(usize::try_from(attnum).ok()?.checked_sub(1)?)?;
+    crate::pg::parse::string(name)
+}

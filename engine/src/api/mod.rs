@@ -1,0 +1,3 @@
+//! The SQL surface.
+
+mod validate;
