@@ -101,7 +101,7 @@ impl Analysis {
     fn call(&mut self, call: &Tree, beneath: &mut Beneath) -> Walked<AggCall> {
         let call = node::cast::<pg_sys::Aggref>(*call).ok_or_else(|| Stop::internal("aggregate call"))?;
         let function = facts::function_ref(call.aggfnoid);
-        let within_group = call.aggkind as u8 != pg_sys::AGGKIND_NORMAL as u8;
+        let within_group = call.aggkind as u8 != b'n';
         let targets = node::list::<pg_sys::TargetEntry>(call.args);
         let positions: Vec<usize> =
             targets.iter().map(|target| beneath.position(target.expr.cast(), "argument")).collect();

@@ -181,7 +181,8 @@ fn named(plan: Plan, columns: &[(String, Tree)]) -> Plan {
         }
         other if other.columns().iter().map(|column| &column.name).eq(columns.iter().map(|(name, _)| name)) => other,
         other => {
-            let exprs = other.columns().iter().enumerate().zip(columns).map(|((position, column), (name, _))| {
+            let own = other.columns();
+            let exprs = own.iter().enumerate().zip(columns).map(|((position, column), (name, _))| {
                 (pg_trickle_core::expr::Expr::column(position, column), name.clone())
             });
             Plan::Project(Project { exprs: exprs.collect(), input: Box::new(other) })

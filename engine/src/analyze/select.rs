@@ -259,7 +259,8 @@ impl Targets {
             _ => true,
         };
         let is_visible = |target: &pg_sys::TargetEntry| !target.resjunk && needed(target);
-        let (mut entries, rest): (Vec<_>, Vec<_>) = all.into_iter().partition(|target| is_visible(target));
+        type Entries = Vec<&'static pg_sys::TargetEntry>;
+        let (mut entries, rest): (Entries, Entries) = all.into_iter().partition(|target| is_visible(target));
         let visible = entries.len();
         let clauses = [query.distinctClause, query.sortClause];
         let sorted: BTreeSet<u32> = clauses

@@ -10,7 +10,7 @@ type Check = (String, String, String);
 
 /// Dry run of a defining query as the current user: the mode it would resolve to, its columns and sources, constructs
 /// that are not maintained incrementally, volatility, warnings, and the plan.
-#[pg_extern(schema = "pgtrickle", stable, strict, parallel_unsafe)]
+#[pg_extern(stable, strict, parallel_unsafe)]
 fn validate_query(
     query: &str,
 ) -> TableIterator<'static, (name!(check_name, String), name!(result, String), name!(severity, String))> {

@@ -20,17 +20,6 @@ pub fn flatten_groups(query: &mut pg_sys::Query) {
     let _ = query;
 }
 
-/// True for the range table entry that stands for the grouping step.
-pub fn is_group_entry(entry: &pg_sys::RangeTblEntry) -> bool {
-    #[cfg(feature = "pg18")]
-    return entry.rtekind == pg_sys::RTEKind::RTE_GROUP;
-    #[cfg(not(feature = "pg18"))]
-    {
-        let _ = entry;
-        false
-    }
-}
-
 /// True if an attribute marked NOT NULL really holds no NULL: since 18 the constraint may be NOT VALID.
 ///
 /// # Safety
