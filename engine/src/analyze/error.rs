@@ -45,7 +45,9 @@ impl AnalyzeError {
             Self::NotSelect(name) => format!("{name} cannot define a stream table"),
             Self::SelectInto => "SELECT INTO cannot define a stream table".into(),
             Self::ModifyingCte(_) => "a data-modifying statement in WITH cannot define a stream table".into(),
-            Self::RowLocking => "FOR UPDATE, FOR SHARE and the like cannot be used in a defining query".into(),
+            Self::RowLocking => {
+                "FOR UPDATE, FOR SHARE and the like cannot be used in a defining query".into()
+            }
             Self::NoColumns => "the defining query has no columns".into(),
             Self::DuplicateColumn(name) => format!("column name \"{name}\" appears more than once"),
             Self::UnnamedColumn(position) => format!("column {position} of the defining query has no name"),
@@ -70,7 +72,9 @@ impl AnalyzeError {
             Self::SelectInto => "Leave out INTO: the stream table's name is an argument of its own.",
             Self::RowLocking => "Leave out the locking clause.",
             Self::NoColumns => "Select at least one column.",
-            Self::DuplicateColumn(_) | Self::UnnamedColumn(_) => "Give every column a name of its own with AS.",
+            Self::DuplicateColumn(_) | Self::UnnamedColumn(_) => {
+                "Give every column a name of its own with AS."
+            }
             Self::PseudoTypeColumn { .. } => "Cast the expression to a type that a table column can have.",
             Self::TemporarySource(_) => "Use a permanent table: a temporary one exists in one session only.",
             Self::SystemSource(_) => "Only user tables and views can be sources.",

@@ -58,7 +58,8 @@ impl Analysis {
     /// Joins the inputs under their conditions.
     fn combine(&mut self, inputs: Inputs, env: &Env) -> Walked<(Plan, Scope)> {
         let Inputs { mut plans, scope, conditions } = inputs;
-        let (nested, plain): (Vec<Tree>, Vec<Tree>) = conditions.into_iter().partition(|part| has_subquery(*part));
+        let (nested, plain): (Vec<Tree>, Vec<Tree>) =
+            conditions.into_iter().partition(|part| has_subquery(*part));
         let mut above = vec![];
         let mut across = vec![];
         for condition in plain {
@@ -85,8 +86,15 @@ impl Analysis {
     }
 
     /// Filters by conjuncts, which may hold subqueries.
-    pub fn filter(&mut self, plan: Plan, mut scope: Scope, conditions: &[Tree], env: &Env) -> Walked<(Plan, Scope)> {
-        let (nested, plain): (Vec<Tree>, Vec<Tree>) = conditions.iter().partition(|part| has_subquery(**part));
+    pub fn filter(
+        &mut self,
+        plan: Plan,
+        mut scope: Scope,
+        conditions: &[Tree],
+        env: &Env,
+    ) -> Walked<(Plan, Scope)> {
+        let (nested, plain): (Vec<Tree>, Vec<Tree>) =
+            conditions.iter().partition(|part| has_subquery(**part));
         let mut plan = plan;
         for condition in plain.into_iter().chain(nested) {
             plan = self.lift(plan, &mut scope, env, &[condition])?;
@@ -175,7 +183,8 @@ impl Analysis {
         let (plan, mut scope) = self.filter(right.0, right.1, on, inside)?;
         let columns = plan.columns();
         let exprs = columns.iter().take(visible).enumerate();
-        let exprs = exprs.map(|(position, column)| (Expr::column(position, column), column.name.clone())).collect();
+        let exprs =
+            exprs.map(|(position, column)| (Expr::column(position, column), column.name.clone())).collect();
         scope.computed.retain(|computed| computed.position < visible);
         scope.columns.truncate(visible);
         Ok((Plan::Project(Project { input: Box::new(plan), exprs }), scope))
@@ -234,12 +243,18 @@ impl Analysis {
             RTEKind::RTE_VALUES => self.values(entry, env, &used)?,
             _ => return Err(unsupported_entry(entry)),
         };
-        let vars = numbers.iter().enumerate().map(|(position, number)| ((index, *number), position)).collect();
+        let vars =
+            numbers.iter().enumerate().map(|(position, number)| ((index, *number), position)).collect();
         Ok(Inputs::one(plan, Scope { vars, ..Scope::default() }))
     }
 
     /// A subquery's plan with the numbers of its columns.
-    fn subquery(&mut self, query: &pg_sys::Query, env: &Env, used: &BTreeSet<i16>) -> Walked<(Plan, Vec<i16>)> {
+    fn subquery(
+        &mut self,
+        query: &pg_sys::Query,
+        env: &Env,
+        used: &BTreeSet<i16>,
+    ) -> Walked<(Plan, Vec<i16>)> {
         let targets = node::list::<pg_sys::TargetEntry>(query.targetList);
         let visible = targets.iter().filter(|target| !target.resjunk).map(|target| target.resno);
         let reads_all = used.contains(&0)
@@ -353,7 +368,11 @@ impl Analysis {
 
 /// The expression converted to a type, modifier and collation.
 fn retyped(expression: Tree, ty: (pg_sys::Oid, i32, pg_sys::Oid)) -> Tree {
-    let converted = if node::type_of(expression).0 == ty.0 { expression } else { parse::coerce_to_common(expression, ty.0) };
+    let converted = if node::type_of(expression).0 == ty.0 {
+        expression
+    } else {
+        parse::coerce_to_common(expression, ty.0)
+    };
     if node::type_of(converted) == ty { converted } else { parse::relabel(converted, ty.0, ty.1, ty.2) }
 }
 
@@ -384,18 +403,25 @@ pub fn has_subquery(expression: Tree) -> bool {
 
 fn unsupported_entry(entry: &pg_sys::RangeTblEntry) -> Stop {
     let not_yet = |construct: &str, position| {
-        Stop::unsupported(construct, position, &format!("a {construct} in FROM is not yet maintained incrementally"))
+        Stop::unsupported(
+            construct,
+            position,
+            &format!("a {construct} in FROM is not yet maintained incrementally"),
+        )
     };
     match entry.rtekind {
         RTEKind::RTE_FUNCTION => {
             let functions = node::list::<pg_sys::RangeTblFunction>(entry.functions);
             let call = functions.first().map_or(std::ptr::null_mut(), |function| function.funcexpr);
-            let name = node::cast::<pg_sys::FuncExpr>(call)
-                .map_or("function".into(), |call| format!("function {}", facts::function_signature(call.funcid)));
+            let name = node::cast::<pg_sys::FuncExpr>(call).map_or("function".into(), |call| {
+                format!("function {}", facts::function_signature(call.funcid))
+            });
             not_yet(&name, node::position(call))
         }
         RTEKind::RTE_TABLEFUNC => not_yet("table function", node::position(entry.tablefunc.cast())),
-        RTEKind::RTE_NAMEDTUPLESTORE => Stop::unsupported("transition table", None, "it exists in a trigger only"),
+        RTEKind::RTE_NAMEDTUPLESTORE => {
+            Stop::unsupported("transition table", None, "it exists in a trigger only")
+        }
         _ => Stop::internal("range table entry"),
     }
 }

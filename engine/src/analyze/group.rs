@@ -51,7 +51,8 @@ impl Analysis {
                 keys.push(position);
             }
         }
-        let described: Vec<AggCall> = calls.iter().map(|call| self.call(call, &mut beneath)).collect::<Walked<_>>()?;
+        let described: Vec<AggCall> =
+            calls.iter().map(|call| self.call(call, &mut beneath)).collect::<Walked<_>>()?;
 
         let expressions: Vec<Tree> = beneath.expressions.iter().map(|(expression, _)| *expression).collect();
         let plan = self.lift(plan, &mut scope, env, &expressions)?;
@@ -105,7 +106,11 @@ impl Analysis {
         let targets = node::list::<pg_sys::TargetEntry>(call.args);
         let positions: Vec<usize> =
             targets.iter().map(|target| beneath.position(target.expr.cast(), "argument")).collect();
-        let args = targets.iter().zip(&positions).filter(|(target, _)| !target.resjunk).map(|(_, position)| *position);
+        let args = targets
+            .iter()
+            .zip(&positions)
+            .filter(|(target, _)| !target.resjunk)
+            .map(|(_, position)| *position);
         let mut order_by = vec![];
         for clause in node::list::<pg_sys::SortGroupClause>(call.aggorder) {
             let index = targets.iter().position(|target| target.ressortgroupref == clause.tleSortGroupRef);
@@ -164,7 +169,11 @@ fn aggregate_calls(query: &pg_sys::Query) -> Vec<Tree> {
 
 /// Columns used outside of grouping expressions and aggregate calls. The parser has checked that they depend on a
 /// primary key among the grouping expressions.
-fn ungrouped_columns(query: &pg_sys::Query, grouped: &[(Tree, String)], calls: &[Tree]) -> Vec<(Tree, String)> {
+fn ungrouped_columns(
+    query: &pg_sys::Query,
+    grouped: &[(Tree, String)],
+    calls: &[Tree],
+) -> Vec<(Tree, String)> {
     let mut found: Vec<(Tree, String)> = vec![];
     let mut see = |part: Tree, level: u32| {
         let is_call = node::cast::<pg_sys::Aggref>(part).is_some_and(|call| call.agglevelsup == level);
@@ -177,8 +186,11 @@ fn ungrouped_columns(query: &pg_sys::Query, grouped: &[(Tree, String)], calls: &
         };
         let own = if level == 0 { part } else { node::lift(part, level) };
         let mut known = grouped.iter().chain(&found);
-        if !known.any(|(known, _)| node::equal(*known, own)) && !calls.iter().any(|call| node::equal(*call, own)) {
-            let name = super::scope::entry(query, var.varno).and_then(|entry| column_name(entry, var.varattno));
+        if !known.any(|(known, _)| node::equal(*known, own))
+            && !calls.iter().any(|call| node::equal(*call, own))
+        {
+            let name =
+                super::scope::entry(query, var.varno).and_then(|entry| column_name(entry, var.varattno));
             found.push((own, name.unwrap_or_else(|| "key".into())));
         }
         node::Walk::Into

@@ -179,7 +179,11 @@ fn named(plan: Plan, columns: &[(String, Tree)]) -> Plan {
             }
             Plan::Project(project)
         }
-        other if other.columns().iter().map(|column| &column.name).eq(columns.iter().map(|(name, _)| name)) => other,
+        other
+            if other.columns().iter().map(|column| &column.name).eq(columns.iter().map(|(name, _)| name)) =>
+        {
+            other
+        }
         other => {
             let own = other.columns();
             let exprs = own.iter().enumerate().zip(columns).map(|((position, column), (name, _))| {
@@ -268,7 +272,10 @@ fn check_columns(query: &pg_sys::Query) -> Result<Vec<(String, Tree)>, AnalyzeEr
         }
         let oid = node::type_of(target.expr.cast()).0;
         if facts::is_pseudo_type(oid) {
-            return Err(AnalyzeError::PseudoTypeColumn { column: name, type_name: facts::type_name(oid, -1) });
+            return Err(AnalyzeError::PseudoTypeColumn {
+                column: name,
+                type_name: facts::type_name(oid, -1),
+            });
         }
         columns.push((name, target.expr.cast()));
     }

@@ -3,13 +3,15 @@
 //! Columns are slots here, numbered from 1 in `Var.varattno`. Every answer errs on the safe side.
 
 use super::scalar::Slot;
-use crate::pg::node::{self, Tree};
 use crate::pg::facts;
+use crate::pg::node::{self, Tree};
 use pgrx::pg_sys::{self, BoolExprType, NodeTag, Oid};
 
 /// Built-in operators that, being strict, give NULL only for NULL.
-const NON_NULL_OPERATORS: &[&str] =
-    &["+", "-", "*", "/", "%", "||", "=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~", "~*", "!~*"];
+const NON_NULL_OPERATORS: &[&str] = &[
+    "+", "-", "*", "/", "%", "||", "=", "<>", "<", "<=", ">", ">=", "~~", "!~~", "~~*", "!~~*", "~", "!~",
+    "~*", "!~*",
+];
 
 /// Types on which they do. Geometric operators are left out: `path + path` is NULL for closed paths.
 const NON_NULL_OPERANDS: &[Oid] = &[
@@ -36,10 +38,51 @@ const NON_NULL_OPERANDS: &[Oid] = &[
 
 /// Built-in functions that, being strict, give NULL only for NULL.
 const NON_NULL_FUNCTIONS: &[&str] = &[
-    "int2", "int4", "int8", "float4", "float8", "numeric", "text", "bpchar", "varchar", "date", "timestamp",
-    "timestamptz", "bool", "lower", "upper", "length", "char_length", "character_length", "octet_length", "abs",
-    "round", "floor", "ceil", "ceiling", "trunc", "sign", "btrim", "ltrim", "rtrim", "replace", "left", "right",
-    "lpad", "rpad", "md5", "reverse", "repeat", "mod", "sqrt", "power", "initcap", "substr", "ascii", "chr", "strpos",
+    "int2",
+    "int4",
+    "int8",
+    "float4",
+    "float8",
+    "numeric",
+    "text",
+    "bpchar",
+    "varchar",
+    "date",
+    "timestamp",
+    "timestamptz",
+    "bool",
+    "lower",
+    "upper",
+    "length",
+    "char_length",
+    "character_length",
+    "octet_length",
+    "abs",
+    "round",
+    "floor",
+    "ceil",
+    "ceiling",
+    "trunc",
+    "sign",
+    "btrim",
+    "ltrim",
+    "rtrim",
+    "replace",
+    "left",
+    "right",
+    "lpad",
+    "rpad",
+    "md5",
+    "reverse",
+    "repeat",
+    "mod",
+    "sqrt",
+    "power",
+    "initcap",
+    "substr",
+    "ascii",
+    "chr",
+    "strpos",
 ];
 
 /// False only if the expression is never NULL.
@@ -53,10 +96,13 @@ pub fn is_nullable(expression: Tree, slots: &[Slot]) -> bool {
         return constant.constisnull;
     }
     if let Some(call) = node::cast::<pg_sys::OpExpr>(expression) {
-        return !(is_reviewed_operator(call.opno, call.args) && facts::is_strict(call.opfuncid) && !any(call.args));
+        return !(is_reviewed_operator(call.opno, call.args)
+            && facts::is_strict(call.opfuncid)
+            && !any(call.args));
     }
     if let Some(call) = node::cast::<pg_sys::FuncExpr>(expression) {
-        let reviewed = facts::builtin_name(call.funcid).is_some_and(|name| NON_NULL_FUNCTIONS.contains(&&*name));
+        let reviewed =
+            facts::builtin_name(call.funcid).is_some_and(|name| NON_NULL_FUNCTIONS.contains(&&*name));
         return !(reviewed && facts::is_strict(call.funcid) && !any(call.args));
     }
     if let Some(logic) = node::cast::<pg_sys::BoolExpr>(expression) {
@@ -99,13 +145,16 @@ pub fn is_nullable(expression: Tree, slots: &[Slot]) -> bool {
 
 fn is_reviewed_operator(operator: Oid, args: *mut pg_sys::List) -> bool {
     facts::builtin_operator(operator).is_some_and(|name| NON_NULL_OPERATORS.contains(&&*name))
-        && node::nodes(args).into_iter().all(|arg| NON_NULL_OPERANDS.contains(&facts::base_type(node::type_of(arg).0)))
+        && node::nodes(args)
+            .into_iter()
+            .all(|arg| NON_NULL_OPERANDS.contains(&facts::base_type(node::type_of(arg).0)))
 }
 
 /// A list of elements, none of which is NULL. Constant arrays are not opened: an element may be NULL.
 fn is_array_without_nulls(array: Tree, slots: &[Slot]) -> bool {
     node::cast::<pg_sys::ArrayExpr>(array).is_some_and(|array| {
-        !array.multidims && node::nodes(array.elements).into_iter().all(|element| !is_nullable(element, slots))
+        !array.multidims
+            && node::nodes(array.elements).into_iter().all(|element| !is_nullable(element, slots))
     })
 }
 
@@ -120,7 +169,8 @@ pub fn is_strict_condition(expression: Tree) -> bool {
         return true;
     }
     if let Some(logic) = node::cast::<pg_sys::BoolExpr>(expression) {
-        return logic.boolop == BoolExprType::AND_EXPR && node::nodes(logic.args).into_iter().all(is_strict_condition);
+        return logic.boolop == BoolExprType::AND_EXPR
+            && node::nodes(logic.args).into_iter().all(is_strict_condition);
     }
     if let Some(test) = node::cast::<pg_sys::NullTest>(expression) {
         return test.nulltesttype == pg_sys::NullTestType::IS_NOT_NULL
@@ -129,7 +179,8 @@ pub fn is_strict_condition(expression: Tree) -> bool {
     }
     if let Some(test) = node::cast::<pg_sys::BooleanTest>(expression) {
         use pg_sys::BoolTestType::{IS_FALSE, IS_NOT_UNKNOWN, IS_TRUE};
-        return matches!(test.booltesttype, IS_TRUE | IS_FALSE | IS_NOT_UNKNOWN) && is_strict_value(test.arg.cast());
+        return matches!(test.booltesttype, IS_TRUE | IS_FALSE | IS_NOT_UNKNOWN)
+            && is_strict_value(test.arg.cast());
     }
     if let Some(member) = node::cast::<pg_sys::ScalarArrayOpExpr>(expression) {
         // x = ANY(array): for a NULL x either NULL, or false for an empty array. The array must hold no column,

@@ -45,7 +45,11 @@ impl Analysis {
         let pieces = split(&text, &self.slot_prefix, &slots);
         let found = pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count();
         if found != uses {
-            return Err(Stop::unsupported("expression", node::position(expression), "it cannot be printed as text"));
+            return Err(Stop::unsupported(
+                "expression",
+                node::position(expression),
+                "it cannot be printed as text",
+            ));
         }
         let (oid, typmod, collation) = node::type_of(bound);
         let is_bare = matches!(pieces.as_slice(), [Piece::Column(_) | Piece::Outer(..)]);
@@ -59,7 +63,11 @@ impl Analysis {
             Shape::Opaque
         };
         Ok(Expr {
-            pieces: if is_bare || property::is_self_delimiting(bound) { pieces } else { parenthesized(pieces) },
+            pieces: if is_bare || property::is_self_delimiting(bound) {
+                pieces
+            } else {
+                parenthesized(pieces)
+            },
             ty: self.type_ref(oid, typmod, collation),
             volatility: volatility(bound),
             nullable: property::is_nullable(bound, &slots),
@@ -182,7 +190,8 @@ impl Binder<'_> {
     }
 
     fn slot(&mut self, piece: Piece, column: Column, ty: (pg_sys::Oid, i32, pg_sys::Oid)) -> Tree {
-        let known = self.slots.iter().position(|slot| slot.piece == piece && slot.column.ty.oid == ty.0.to_u32());
+        let known =
+            self.slots.iter().position(|slot| slot.piece == piece && slot.column.ty.oid == ty.0.to_u32());
         let index = known.unwrap_or_else(|| {
             self.slots.push(Slot { piece, column });
             self.slots.len() - 1
@@ -234,17 +243,24 @@ impl Binder<'_> {
             return refuse("the row can be absent in an outer join, which differs from a row of NULLs");
         }
         let (vars, row) = parse::whole_row(var, entry);
-        let vars = vars.into_iter().map(|column| if node::tag(column) == NodeTag::T_Var { self.bind(column) } else { column });
+        let vars = vars
+            .into_iter()
+            .map(|column| if node::tag(column) == NodeTag::T_Var { self.bind(column) } else { column });
         Ok(parse::row(row, &vars.collect::<Vec<_>>()))
     }
 
     fn parameter(&mut self, param: &pg_sys::Param, found: Tree) -> Walked<Tree> {
         let test = self.test.filter(|_| param.paramkind == pg_sys::ParamKind::PARAM_SUBLINK);
         let index = usize::try_from(param.paramid).ok().and_then(|id| id.checked_sub(1));
-        let column = test.zip(index).and_then(|(test, index)| Some((test.offset + index, test.columns.get(index)?)));
+        let column =
+            test.zip(index).and_then(|(test, index)| Some((test.offset + index, test.columns.get(index)?)));
         match column {
-            Some((position, column)) => Ok(self.slot(Piece::Column(position), column.clone(), node::type_of(found))),
-            None => Err(Stop::unsupported("parameter", node::position(found), "a definition has no parameters")),
+            Some((position, column)) => {
+                Ok(self.slot(Piece::Column(position), column.clone(), node::type_of(found)))
+            }
+            None => {
+                Err(Stop::unsupported("parameter", node::position(found), "a definition has no parameters"))
+            }
         }
     }
 
@@ -252,7 +268,8 @@ impl Binder<'_> {
     fn outer_computed(&mut self, found: Tree, levels: u32) -> Walked<Tree> {
         let level = (self.env.level() as u32).checked_sub(levels);
         let own = node::lift(found, levels);
-        let level = level.filter(|_| levels > 0).ok_or_else(|| Stop::internal("aggregate out of place"))? as usize;
+        let level =
+            level.filter(|_| levels > 0).ok_or_else(|| Stop::internal("aggregate out of place"))? as usize;
         for (depth, frame) in self.env.frames_of(level) {
             if let Some(computed) = frame.scope.find(own) {
                 let column = frame.scope.columns[computed.position].clone();

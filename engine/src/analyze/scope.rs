@@ -90,7 +90,9 @@ impl Env {
     /// Frames of a query level from the nearest out, each with its depth from 1.
     pub fn frames_of(&self, level: usize) -> impl Iterator<Item = (u32, &Frame)> {
         let numbered = self.frames.iter().rev().enumerate();
-        numbered.filter(move |(_, frame)| frame.level == level).map(|(index, frame)| (index as u32 + 1, &**frame))
+        numbered
+            .filter(move |(_, frame)| frame.level == level)
+            .map(|(index, frame)| (index as u32 + 1, &**frame))
     }
 }
 

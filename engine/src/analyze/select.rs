@@ -35,7 +35,11 @@ impl Analysis {
     pub fn query(&mut self, original: &pg_sys::Query, outer: &Env, need: &Need) -> Walked<Plan> {
         self.queries_built += 1;
         if self.queries_built > QUERIES_MAX {
-            return Err(Stop::unsupported("query", None, "its common table expressions expand to too many subqueries"));
+            return Err(Stop::unsupported(
+                "query",
+                None,
+                "its common table expressions expand to too many subqueries",
+            ));
         }
         let query = prepare(original, need)?;
         let mut env = outer.clone();
@@ -78,7 +82,8 @@ impl Analysis {
         if targets.visible < targets.entries.len() && !matches!(need, Need::InOrder) {
             let columns = plan.columns();
             let visible = columns.iter().enumerate().take(targets.visible);
-            let exprs = visible.map(|(position, column)| (Expr::column(position, column), column.name.clone()));
+            let exprs =
+                visible.map(|(position, column)| (Expr::column(position, column), column.name.clone()));
             plan = Plan::Project(Project { exprs: exprs.collect(), input: Box::new(plan) });
         }
         Ok(plan)
@@ -171,7 +176,10 @@ pub fn project(plan: Plan, exprs: Vec<(Expr, String)>) -> Plan {
 }
 
 fn is_grouped(query: &pg_sys::Query) -> bool {
-    !query.groupClause.is_null() || !query.groupingSets.is_null() || query.hasAggs || !query.havingQual.is_null()
+    !query.groupClause.is_null()
+        || !query.groupingSets.is_null()
+        || query.hasAggs
+        || !query.havingQual.is_null()
 }
 
 /// A copy of the query reduced to what is needed: grouping and join columns replaced by what they stand for, order
@@ -184,7 +192,10 @@ fn prepare(original: &pg_sys::Query, need: &Need) -> Walked<&'static mut pg_sys:
     }
     compat::flatten_groups(query);
     flatten_joins(query);
-    if matches!(need, Need::Existence) && is_positive_constant(query.limitCount) && query.limitOffset.is_null() {
+    if matches!(need, Need::Existence)
+        && is_positive_constant(query.limitCount)
+        && query.limitOffset.is_null()
+    {
         query.limitCount = std::ptr::null_mut();
     }
     let has_limit = !query.limitCount.is_null() || !query.limitOffset.is_null();

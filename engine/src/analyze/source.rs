@@ -50,7 +50,8 @@ impl Draft {
     fn info(&self) -> SourceInfo {
         let attnums: Vec<i16> = self.used.iter().copied().collect();
         let only = if self.with_children { "" } else { "ONLY " };
-        let columns = self.relation.attributes.iter().filter(|attribute| self.used.contains(&attribute.attnum));
+        let columns =
+            self.relation.attributes.iter().filter(|attribute| self.used.contains(&attribute.attnum));
         SourceInfo {
             relid: self.relation.relid.to_u32(),
             name: format!("{only}{}", self.relation.name),
@@ -160,9 +161,12 @@ impl Sources {
         if attnums.is_empty() {
             // Only the number of rows matters. A key column changes least; a relation without columns has rows too.
             let first = draft.relation.keys.iter().flatten().next().copied();
-            attnums.extend(first.or_else(|| draft.relation.attributes.first().map(|attribute| attribute.attnum)));
+            attnums.extend(
+                first.or_else(|| draft.relation.attributes.first().map(|attribute| attribute.attnum)),
+            );
         }
-        let read = |attnum: &i16| draft.relation.attributes.iter().find(|attribute| attribute.attnum == *attnum);
+        let read =
+            |attnum: &i16| draft.relation.attributes.iter().find(|attribute| attribute.attnum == *attnum);
         let attributes: Vec<&facts::Attribute> = attnums.iter().filter_map(read).collect();
         if let Some(attribute) = attributes.iter().find(|attribute| attribute.is_virtual) {
             return Err(Stop::unsupported(
@@ -231,6 +235,8 @@ pub fn unreadable(planned: &pg_sys::PlannedStmt) -> Option<Unsupported> {
     let name = facts::relation(relation).name;
     Some(Unsupported {
         construct: Construct { name: format!("view over {name}"), position: None },
-        reason: format!("the owner may read the view but not {name}, which a change of the view is computed from"),
+        reason: format!(
+            "the owner may read the view but not {name}, which a change of the view is computed from"
+        ),
     })
 }

@@ -49,12 +49,22 @@ impl Analysis {
                 let on = self.test(&[parse::negate(link.testexpr)], scope, &right.columns(), env)?;
                 (DependentKind::Mark, right, on)
             }
-            SubLinkType::EXPR_SUBLINK => (DependentKind::Scalar, self.query(query, &inside, &Need::All)?, vec![]),
+            SubLinkType::EXPR_SUBLINK => {
+                (DependentKind::Scalar, self.query(query, &inside, &Need::All)?, vec![])
+            }
             SubLinkType::ROWCOMPARE_SUBLINK => {
                 (DependentKind::Scalar, self.row_comparison(query, link, scope, env, &inside)?, vec![])
             }
-            SubLinkType::ARRAY_SUBLINK => (DependentKind::Array, self.query(query, &inside, &Need::InOrder)?, vec![]),
-            _ => return Err(Stop::unsupported("subquery", position, "this kind of subquery does not belong in a query")),
+            SubLinkType::ARRAY_SUBLINK => {
+                (DependentKind::Array, self.query(query, &inside, &Need::InOrder)?, vec![])
+            }
+            _ => {
+                return Err(Stop::unsupported(
+                    "subquery",
+                    position,
+                    "this kind of subquery does not belong in a query",
+                ));
+            }
         };
         let added = self.added_column(link, &kind, &right, &on);
         let join = Plan::DependentJoin(DependentJoin {
@@ -65,7 +75,11 @@ impl Analysis {
             adds: Some(added.clone()),
             position,
         });
-        scope.computed.push(Computed { expression: node::tree(link), position: scope.columns.len(), negated });
+        scope.computed.push(Computed {
+            expression: node::tree(link),
+            position: scope.columns.len(),
+            negated,
+        });
         scope.columns.push(added);
         Ok(join)
     }
@@ -99,7 +113,13 @@ impl Analysis {
         Ok(project(right, vec![(moved, "comparison".into())]))
     }
 
-    fn added_column(&mut self, link: &pg_sys::SubLink, kind: &DependentKind, right: &Plan, on: &[Expr]) -> Column {
+    fn added_column(
+        &mut self,
+        link: &pg_sys::SubLink,
+        kind: &DependentKind,
+        right: &Plan,
+        on: &[Expr],
+    ) -> Column {
         let (oid, typmod, collation) = node::type_of(node::tree(link));
         let ty = self.type_ref(oid, typmod, collation);
         let (name, nullable, fixed_scale) = match kind {
@@ -108,7 +128,8 @@ impl Analysis {
             _ => {
                 let value = right.columns().into_iter().next();
                 // Exactly one row, as from an aggregate without GROUP BY, can still hold NULL.
-                let nullable = !(always_one_row(right) && value.as_ref().is_some_and(|value| !value.nullable));
+                let nullable =
+                    !(always_one_row(right) && value.as_ref().is_some_and(|value| !value.nullable));
                 ("value", nullable, value.and_then(|value| value.fixed_scale))
             }
         };

@@ -20,7 +20,10 @@ impl Found {
     pub fn unsupported(&self) -> Option<Unsupported> {
         if self.volatility == Volatility::Volatile {
             let construct = self.worst.clone()?;
-            return Some(Unsupported { construct, reason: "it is VOLATILE: its result cannot be retracted".into() });
+            return Some(Unsupported {
+                construct,
+                reason: "it is VOLATILE: its result cannot be retracted".into(),
+            });
         }
         let stable = self.stable.iter().find(|stable| stable.class != StableClass::Settings)?;
         let reason = match stable.class {
@@ -35,31 +38,113 @@ impl Found {
 /// else. Input functions of dates and times are not among them: their text may say `now`.
 const SETTINGS_ONLY: &[&str] = &[
     // Output, formatting, and parsing by a format.
-    "date_out", "time_out", "timetz_out", "timestamp_out", "timestamptz_out", "enum_out", "array_out", "record_out",
-    "range_out", "multirange_out", "anyarray_out", "cash_out", "to_char", "to_date", "to_timestamp", "to_number",
-    "concat", "concat_ws", "format", "quote_literal", "quote_nullable", "array_to_string", "array_to_json",
-    "row_to_json", "to_json", "to_jsonb", "json_build_array", "json_build_object", "jsonb_build_array",
-    "jsonb_build_object", "json_agg", "jsonb_agg", "json_object_agg", "jsonb_object_agg", "json_agg_strict",
-    "jsonb_agg_strict", "json_object_agg_strict", "json_object_agg_unique", "json_object_agg_unique_strict",
-    "jsonb_object_agg_strict", "jsonb_object_agg_unique", "jsonb_object_agg_unique_strict", "json_populate_record",
-    "jsonb_populate_record", "string_to_array",
+    "date_out",
+    "time_out",
+    "timetz_out",
+    "timestamp_out",
+    "timestamptz_out",
+    "enum_out",
+    "array_out",
+    "record_out",
+    "range_out",
+    "multirange_out",
+    "anyarray_out",
+    "cash_out",
+    "to_char",
+    "to_date",
+    "to_timestamp",
+    "to_number",
+    "concat",
+    "concat_ws",
+    "format",
+    "quote_literal",
+    "quote_nullable",
+    "array_to_string",
+    "array_to_json",
+    "row_to_json",
+    "to_json",
+    "to_jsonb",
+    "json_build_array",
+    "json_build_object",
+    "jsonb_build_array",
+    "jsonb_build_object",
+    "json_agg",
+    "jsonb_agg",
+    "json_object_agg",
+    "jsonb_object_agg",
+    "json_agg_strict",
+    "jsonb_agg_strict",
+    "json_object_agg_strict",
+    "json_object_agg_unique",
+    "json_object_agg_unique_strict",
+    "jsonb_object_agg_strict",
+    "jsonb_object_agg_unique",
+    "jsonb_object_agg_unique_strict",
+    "json_populate_record",
+    "jsonb_populate_record",
+    "string_to_array",
     // Input of structures over element types, whose own functions count by themselves where they are called.
-    "array_in", "enum_in", "cash_in",
+    "array_in",
+    "enum_in",
+    "cash_in",
     // Time zone.
-    "date", "time", "timetz", "timestamp", "timestamptz", "timestamptz_pl_interval", "timestamptz_mi_interval",
-    "interval_pl_timestamptz", "date_trunc", "date_part", "extract", "date_add", "date_subtract", "timezone",
-    "date_lt_timestamptz", "date_le_timestamptz", "date_eq_timestamptz", "date_gt_timestamptz",
-    "date_ge_timestamptz", "date_ne_timestamptz", "date_cmp_timestamptz", "timestamptz_lt_date",
-    "timestamptz_le_date", "timestamptz_eq_date", "timestamptz_gt_date", "timestamptz_ge_date",
-    "timestamptz_ne_date", "timestamptz_cmp_date", "timestamp_lt_timestamptz", "timestamp_le_timestamptz",
-    "timestamp_eq_timestamptz", "timestamp_gt_timestamptz", "timestamp_ge_timestamptz", "timestamp_ne_timestamptz",
-    "timestamp_cmp_timestamptz", "timestamptz_lt_timestamp", "timestamptz_le_timestamp", "timestamptz_eq_timestamp",
-    "timestamptz_gt_timestamp", "timestamptz_ge_timestamp", "timestamptz_ne_timestamp", "timestamptz_cmp_timestamp",
-    "overlaps", "make_timestamptz",
+    "date",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "timestamptz_pl_interval",
+    "timestamptz_mi_interval",
+    "interval_pl_timestamptz",
+    "date_trunc",
+    "date_part",
+    "extract",
+    "date_add",
+    "date_subtract",
+    "timezone",
+    "date_lt_timestamptz",
+    "date_le_timestamptz",
+    "date_eq_timestamptz",
+    "date_gt_timestamptz",
+    "date_ge_timestamptz",
+    "date_ne_timestamptz",
+    "date_cmp_timestamptz",
+    "timestamptz_lt_date",
+    "timestamptz_le_date",
+    "timestamptz_eq_date",
+    "timestamptz_gt_date",
+    "timestamptz_ge_date",
+    "timestamptz_ne_date",
+    "timestamptz_cmp_date",
+    "timestamp_lt_timestamptz",
+    "timestamp_le_timestamptz",
+    "timestamp_eq_timestamptz",
+    "timestamp_gt_timestamptz",
+    "timestamp_ge_timestamptz",
+    "timestamp_ne_timestamptz",
+    "timestamp_cmp_timestamptz",
+    "timestamptz_lt_timestamp",
+    "timestamptz_le_timestamp",
+    "timestamptz_eq_timestamp",
+    "timestamptz_gt_timestamp",
+    "timestamptz_ge_timestamp",
+    "timestamptz_ne_timestamp",
+    "timestamptz_cmp_timestamp",
+    "overlaps",
+    "make_timestamptz",
     // Text search configuration.
-    "to_tsvector", "to_tsquery", "plainto_tsquery", "phraseto_tsquery", "websearch_to_tsquery", "ts_headline",
+    "to_tsvector",
+    "to_tsquery",
+    "plainto_tsquery",
+    "phraseto_tsquery",
+    "websearch_to_tsquery",
+    "ts_headline",
     // XML.
-    "xml", "texttoxml", "xmlvalidate", "xml_in", "xml_out",
+    "xml",
+    "texttoxml",
+    "xmlvalidate",
+    "xml_in",
+    "xml_out",
 ];
 
 /// Built-in STABLE functions of the current time.
@@ -67,7 +152,8 @@ const TIME: &[&str] = &["now", "transaction_timestamp", "statement_timestamp", "
 
 /// Looks through a rewritten query at every depth.
 pub fn of_query(query: &mut pg_sys::Query) -> Found {
-    let mut found = Found { functions: vec![], volatility: Volatility::Immutable, worst: None, stable: vec![] };
+    let mut found =
+        Found { functions: vec![], volatility: Volatility::Immutable, worst: None, stable: vec![] };
     let mut seen = BTreeSet::new();
     let mut see = |part: Tree, _: u32| {
         if !matches!(node::tag(part), NodeTag::T_Query | NodeTag::T_RangeTblEntry) {
@@ -86,7 +172,8 @@ impl Found {
             self.construct(Construct { name: name.into(), position }, volatility, class);
             return;
         }
-        let is_call = matches!(node::tag(part), NodeTag::T_FuncExpr | NodeTag::T_Aggref | NodeTag::T_WindowFunc);
+        let is_call =
+            matches!(node::tag(part), NodeTag::T_FuncExpr | NodeTag::T_Aggref | NodeTag::T_WindowFunc);
         node::functions_in(part, &mut |function| {
             if !seen.insert(function.to_u32()) {
                 return;
@@ -136,8 +223,10 @@ fn special(part: Tree) -> Option<(&'static str, Volatility, StableClass)> {
     match node::tag(part) {
         NodeTag::T_NextValueExpr => Some(("nextval", Volatility::Volatile, StableClass::Other)),
         NodeTag::T_TableSampleClause => Some(("TABLESAMPLE", Volatility::Volatile, StableClass::Other)),
-        NodeTag::T_JsonConstructorExpr => Some(("SQL/JSON constructor", Volatility::Stable, StableClass::Settings))
-            .filter(|_| super::scalar::volatility(part) != Volatility::Immutable),
+        NodeTag::T_JsonConstructorExpr => {
+            Some(("SQL/JSON constructor", Volatility::Stable, StableClass::Settings))
+                .filter(|_| super::scalar::volatility(part) != Volatility::Immutable)
+        }
         _ => None,
     }
 }

@@ -81,8 +81,10 @@ pub fn expression(expression: Tree, slots: usize, prefix: &str) -> String {
         let statement = node::make::<pg_sys::PlannedStmt>();
         statement.rtable = node::make_list(&[node::tree(entry)]);
         let alias = pg_sys::pstrdup(c"slots".as_ptr());
-        let context =
-            pg_sys::deparse_context_for_plan_tree(statement, pg_sys::lappend(std::ptr::null_mut(), alias.cast()));
+        let context = pg_sys::deparse_context_for_plan_tree(
+            statement,
+            pg_sys::lappend(std::ptr::null_mut(), alias.cast()),
+        );
         node::text(pg_sys::deparse_expression(expression, context, false, true))
     }
 }

@@ -20,7 +20,14 @@ pub fn type_ref(oid: Oid, typmod: i32, collation: Oid) -> TypeRef {
     // SAFETY: the type exists, an expression has it; cache entries live for the session and are copied at once.
     let (family, input_type, eq, lt, hash, base) = unsafe {
         let entry = &*pg_sys::lookup_type_cache(oid, flags as i32);
-        (entry.btree_opf, entry.btree_opintype, entry.eq_opr, entry.lt_opr, entry.hash_proc, pg_sys::getBaseType(oid))
+        (
+            entry.btree_opf,
+            entry.btree_opintype,
+            entry.eq_opr,
+            entry.lt_opr,
+            entry.hash_proc,
+            pg_sys::getBaseType(oid),
+        )
     };
     let ordered = eq != Oid::INVALID && lt != Oid::INVALID;
     // SAFETY: syscache look-ups by a valid type OID.
@@ -37,7 +44,8 @@ pub fn type_ref(oid: Oid, typmod: i32, collation: Oid) -> TypeRef {
         typmod,
         collation: collation.to_u32(),
         name: type_name(oid, typmod),
-        collation_name: (collation != Oid::INVALID && collation != own_collation).then(|| collation_name(collation)),
+        collation_name: (collation != Oid::INVALID && collation != own_collation)
+            .then(|| collation_name(collation)),
         equal_image,
         ordered,
         hashable: hash != Oid::INVALID,

@@ -86,7 +86,11 @@ pub fn oids(list: *mut pg_sys::List) -> Vec<pg_sys::Oid> {
 unsafe fn cells<'t>(list: *mut pg_sys::List) -> &'t [pg_sys::ListCell] {
     // SAFETY: by contract; the cells are one array of `length` elements.
     unsafe {
-        if list.is_null() { &[] } else { std::slice::from_raw_parts((*list).elements, (*list).length as usize) }
+        if list.is_null() {
+            &[]
+        } else {
+            std::slice::from_raw_parts((*list).elements, (*list).length as usize)
+        }
     }
 }
 
@@ -186,12 +190,7 @@ pub fn walk_query(query: *mut pg_sys::Query, see: &mut dyn FnMut(Tree, u32) -> W
     // SAFETY: the callback takes the state it is given here, which outlives the walk. The flag makes the walker
     // hand over range table entries, so that `see` meets relations too.
     unsafe {
-        pg_sys::query_tree_walker_impl(
-            query,
-            Some(visit),
-            std::ptr::from_mut(&mut state).cast(),
-            WALK_FLAGS,
-        );
+        pg_sys::query_tree_walker_impl(query, Some(visit), std::ptr::from_mut(&mut state).cast(), WALK_FLAGS);
     }
 }
 

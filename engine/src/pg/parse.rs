@@ -66,7 +66,8 @@ pub fn unreadable_relations(planned: &pg_sys::PlannedStmt) -> Vec<pg_sys::Oid> {
             // Views themselves were checked above; what matters is what remains once they are expanded.
             let is_base = entries.iter().any(|&entry| {
                 node::cast::<pg_sys::RangeTblEntry>(entry).is_some_and(|entry| {
-                    entry.rtekind == pg_sys::RTEKind::RTE_RELATION && entry.perminfoindex as usize == index + 1
+                    entry.rtekind == pg_sys::RTEKind::RTE_RELATION
+                        && entry.perminfoindex as usize == index + 1
                 })
             });
             is_base && info.checkAsUser != pg_sys::InvalidOid

@@ -28,7 +28,11 @@ impl StartedCluster {
             }
             Supply::Container(recipe) => {
                 let image = image::image(recipe)?;
-                Ok(StartedCluster::Container(Box::new(ContainerCluster::start_new(version.major, &image, options)?)))
+                Ok(StartedCluster::Container(Box::new(ContainerCluster::start_new(
+                    version.major,
+                    &image,
+                    options,
+                )?)))
             }
             Supply::Missing(reason) => bail!("there is no PostgreSQL {}: {reason}", version.major),
         }
