@@ -14,11 +14,14 @@
 pub mod apply;
 pub mod delta;
 pub mod expr;
+pub mod graph;
 pub mod maintain;
 pub mod normalize;
 pub mod plan;
 pub mod program;
 pub mod query;
+pub mod retry;
+pub mod schedule;
 pub mod sql;
 pub mod stage;
 pub mod types;
