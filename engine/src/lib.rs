@@ -7,4 +7,13 @@ compile_error!("pg_trickle needs panic = \"unwind\": server errors unwind throug
 
 mod analyze;
 mod api;
+mod capture;
+mod catalog;
+mod error;
+mod lifecycle;
 mod pg;
+mod refresh;
+
+pgrx::extension_sql_file!("../../sql/bootstrap.sql", name = "bootstrap", bootstrap);
+pgrx::extension_sql_file!("../../sql/catalog.sql", name = "catalog", requires = ["bootstrap"]);
+pgrx::extension_sql_file!("../../sql/functions.sql", name = "functions", requires = ["catalog"]);

@@ -14,6 +14,7 @@
 pub mod apply;
 pub mod delta;
 pub mod expr;
+pub mod frontier;
 pub mod graph;
 pub mod maintain;
 pub mod normalize;

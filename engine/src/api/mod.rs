@@ -1,3 +1,6 @@
-//! The SQL surface.
+//! The SQL surface: parse arguments, call, raise errors. Nothing here decides anything.
 
+mod define;
+mod refresh;
 mod validate;
+mod version;

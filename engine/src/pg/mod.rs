@@ -3,8 +3,21 @@
 //! "Safe" here means: a value of these types cannot be used to read freed server memory, and dropping one while an
 //! error unwinds does nothing, because (sub)transaction abort already owns that cleanup.
 
+pub mod background;
 pub mod compat;
 pub mod deparse;
+pub mod exec;
 pub mod facts;
+pub mod fmgr;
+pub mod invalidation;
+pub mod lock;
+pub mod memory;
 pub mod node;
 pub mod parse;
+pub mod relation;
+pub mod security;
+pub mod snapshot;
+pub mod spi;
+pub mod store;
+pub mod value;
+pub mod xact;

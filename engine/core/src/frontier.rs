@@ -1,0 +1,170 @@
+//! Frontiers: how far a stream table has consumed its sources' changes.
+//!
+//! A frontier is `(S, x, {source -> c})`: the snapshot of the refresh, its own top-level transaction id, and for each
+//! source the highest `change_id` of the rows of x it consumed. PostgreSQL leaves a transaction's own id out of its
+//! snapshot's list, so x is put there: without that, a transaction would count itself as committed and what it
+//! changes after the refresh would be lost.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+/// A transaction snapshot in the terms of `pg_snapshot`: ids below `xmin` are complete, ids from `xmax` on have not
+/// begun, of those between exactly `in_progress` were running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransactionSnapshot {
+    pub xmin: u64,
+    pub xmax: u64,
+    /// Ascending, within `xmin..xmax`.
+    pub in_progress: Vec<u64>,
+}
+
+/// A text that is not a `pg_snapshot`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidSnapshot(pub String);
+
+impl FromStr for TransactionSnapshot {
+    type Err = InvalidSnapshot;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSnapshot> {
+        let invalid = || InvalidSnapshot(text.to_owned());
+        let mut parts = text.split(':');
+        let mut next = || parts.next().ok_or_else(invalid);
+        let xmin = next()?.parse().map_err(|_| invalid())?;
+        let xmax = next()?.parse().map_err(|_| invalid())?;
+        let list = next()?;
+        let in_progress = list
+            .split(',')
+            .filter(|id| !id.is_empty())
+            .map(|id| id.parse().map_err(|_| invalid()))
+            .collect::<Result<Vec<u64>, _>>()?;
+        let ordered = in_progress.is_sorted_by(|a, b| a < b);
+        let within = in_progress.iter().all(|id| (xmin..xmax).contains(id));
+        if parts.next().is_some() || xmin > xmax || !ordered || !within {
+            return Err(invalid());
+        }
+        Ok(TransactionSnapshot { xmin, xmax, in_progress })
+    }
+}
+
+impl fmt::Display for TransactionSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:", self.xmin, self.xmax)?;
+        for (index, id) in self.in_progress.iter().enumerate() {
+            write!(f, "{}{id}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl TransactionSnapshot {
+    /// The snapshot as every other transaction would see it: with the own id among those in progress.
+    pub fn with_own(mut self, own: Option<u64>) -> TransactionSnapshot {
+        if let Some(own) = own.filter(|&own| own < self.xmax) {
+            if let Err(place) = self.in_progress.binary_search(&own) {
+                self.in_progress.insert(place, own);
+            }
+            self.xmin = self.xmin.min(own);
+        }
+        self
+    }
+
+    /// Whether the transaction's effects are visible.
+    pub fn sees(&self, xid: u64) -> bool {
+        xid < self.xmax && self.in_progress.binary_search(&xid).is_err()
+    }
+}
+
+/// How far a stream table is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frontier {
+    /// With the own transaction in progress.
+    pub snapshot: TransactionSnapshot,
+    pub own_xid: u64,
+    /// By source relation OID; absent means 0.
+    pub consumed: BTreeMap<u32, i64>,
+}
+
+impl Frontier {
+    /// The highest `change_id` of the own transaction's rows consumed from a source.
+    pub fn consumed_of(&self, source: u32) -> i64 {
+        self.consumed.get(&source).copied().unwrap_or(0)
+    }
+
+    /// Whether a captured row of `source` is still to be consumed.
+    pub fn is_pending(&self, source: u32, xid: u64, change_id: i64) -> bool {
+        !self.snapshot.sees(xid) && !(xid == self.own_xid && change_id <= self.consumed_of(source))
+    }
+
+    /// The same as an SQL condition on a buffer's columns `xid` and `change_id` under the alias `alias`. Both arms
+    /// of the disjunction are index conditions.
+    pub fn pending_sql(&self, source: u32, alias: &str) -> String {
+        let running: Vec<String> = self.snapshot.in_progress.iter().map(u64::to_string).collect();
+        let mut sql =
+            format!("({alias}.xid OPERATOR(pg_catalog.>=) '{}'::pg_catalog.xid8", self.snapshot.xmax);
+        if !running.is_empty() {
+            sql += &format!(
+                " OR {alias}.xid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.xid8[])",
+                running.join(",")
+            );
+        }
+        sql += ")";
+        let consumed = self.consumed_of(source);
+        if consumed > 0 {
+            sql += &format!(
+                " AND NOT ({alias}.xid OPERATOR(pg_catalog.=) '{}'::pg_catalog.xid8 AND {alias}.change_id \
+                 OPERATOR(pg_catalog.<=) {consumed})",
+                self.own_xid
+            );
+        }
+        sql
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(text: &str) -> TransactionSnapshot {
+        text.parse().expect("a valid snapshot")
+    }
+
+    #[test]
+    fn text_round_trip() {
+        for text in ["10:10:", "10:20:10,15", "118712:118714:118712"] {
+            assert_eq!(snapshot(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn malformed_snapshots_are_refused() {
+        for text in ["", "1:2", "a:b:", "20:10:", "10:20:9", "10:20:12,11", "1:2:1:"] {
+            assert!(text.parse::<TransactionSnapshot>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn own_transaction_is_not_visible_to_itself() {
+        let taken = snapshot("118713:118714:");
+        assert!(taken.sees(118_712));
+        let stored = taken.with_own(Some(118_712));
+        assert_eq!(stored.to_string(), "118712:118714:118712");
+        assert!(!stored.sees(118_712));
+        assert_eq!(snapshot("10:20:12").with_own(Some(25)), snapshot("10:20:12"));
+        assert_eq!(snapshot("10:20:12").with_own(None), snapshot("10:20:12"));
+    }
+
+    #[test]
+    fn rows_written_after_the_refresh_by_its_own_transaction_stay_pending() {
+        let frontier = Frontier {
+            snapshot: snapshot("118712:118714:118712"),
+            own_xid: 118_712,
+            consumed: BTreeMap::from([(1, 1)]),
+        };
+        assert!(!frontier.is_pending(1, 118_712, 1));
+        assert!(frontier.is_pending(1, 118_712, 2));
+        assert!(frontier.is_pending(2, 118_712, 1), "consumed positions are per source");
+        assert!(!frontier.is_pending(1, 118_713, 9));
+        assert!(frontier.is_pending(1, 118_714, 1));
+    }
+}

@@ -1,0 +1,24 @@
+//! Manual refresh.
+
+use crate::catalog::definition;
+use crate::error::{OrReport, Result};
+use crate::pg::exec::Executor;
+use crate::pg::snapshot::Snapshot;
+use crate::refresh::Initiator;
+use crate::refresh::wave::{self, OnFailure, Options};
+use pgrx::prelude::*;
+
+/// `pgtrickle.refresh_stream_table(name)`: brings a stream table and everything upstream of it to one snapshot.
+#[pg_extern(volatile, parallel_unsafe)]
+fn refresh_stream_table(name: Option<&str>) {
+    refresh(name).or_report();
+}
+
+fn refresh(name: Option<&str>) -> Result<()> {
+    let stream_table = definition::resolve(&Executor::new(Snapshot::for_refresh()), "name", name)?;
+    definition::check_owner(&stream_table)?;
+    let targets = [stream_table.pgt_id];
+    let wave = wave::begin(&targets, Initiator::Manual)?;
+    wave.run(&targets, Options { initiator: Initiator::Manual, on_failure: OnFailure::Raise, force: false })?;
+    Ok(())
+}

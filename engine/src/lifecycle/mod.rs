@@ -1,0 +1,4 @@
+//! Birth and death of stream tables.
+
+pub mod create;
+pub mod remove;

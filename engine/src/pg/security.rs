@@ -1,0 +1,131 @@
+//! On whose behalf code runs.
+
+use pgrx::pg_sys;
+use std::ffi::CString;
+
+/// The current user's OID.
+pub fn current_user() -> u32 {
+    // SAFETY: reads backend state.
+    unsafe { pg_sys::GetUserId() }.to_u32()
+}
+
+pub fn is_superuser(role: u32) -> bool {
+    // SAFETY: syscache lookup.
+    unsafe { pg_sys::superuser_arg(pg_sys::Oid::from(role)) }
+}
+
+/// Whether `member` has the privileges of `role` (superusers have everybody's).
+pub fn has_privileges_of(member: u32, role: u32) -> bool {
+    // SAFETY: syscache lookups.
+    unsafe { pg_sys::has_privs_of_role(pg_sys::Oid::from(member), pg_sys::Oid::from(role)) }
+}
+
+/// Runs `body` as `role`, as REFRESH MATERIALIZED VIEW runs a query: under SECURITY_RESTRICTED_OPERATION, with
+/// `search_path` pinned to `pg_catalog, pg_temp`, and with `settings` in force. All of it is undone afterwards; on
+/// error by (sub)transaction abort.
+pub fn run_as<T>(role: u32, settings: &[(String, String)], body: impl FnOnce() -> T) -> T {
+    let mut user = pg_sys::InvalidOid;
+    let mut context = 0;
+    // SAFETY: user, security context and GUC nest level are restored in reverse order.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let nest_level = pg_sys::NewGUCNestLevel();
+        for (name, value) in settings {
+            set_locally(name, value);
+        }
+        set_locally("search_path", "pg_catalog, pg_temp");
+        pg_sys::SetUserIdAndSecContext(
+            pg_sys::Oid::from(role),
+            context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32,
+        );
+        let result = body();
+        pg_sys::SetUserIdAndSecContext(user, context);
+        pg_sys::AtEOXact_GUC(false, nest_level);
+        result
+    }
+}
+
+/// Runs `body` as `role` without restriction: for DDL of the engine's own text.
+pub fn run_ddl_as<T>(role: u32, body: impl FnOnce() -> T) -> T {
+    let mut user = pg_sys::InvalidOid;
+    let mut context = 0;
+    // SAFETY: as in `run_as`.
+    unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let nest_level = pg_sys::NewGUCNestLevel();
+        set_locally("search_path", "pg_catalog, pg_temp");
+        pg_sys::SetUserIdAndSecContext(
+            pg_sys::Oid::from(role),
+            context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
+        );
+        let result = body();
+        pg_sys::SetUserIdAndSecContext(user, context);
+        pg_sys::AtEOXact_GUC(false, nest_level);
+        result
+    }
+}
+
+/// The value of a setting, None if there is no such setting.
+pub fn setting(name: &str) -> Option<String> {
+    let name = CString::new(name).ok()?;
+    // SAFETY: the returned string is copied at once.
+    unsafe {
+        let value = pg_sys::GetConfigOption(name.as_ptr(), true, false);
+        (!value.is_null()).then(|| std::ffi::CStr::from_ptr(value).to_string_lossy().into_owned())
+    }
+}
+
+/// Sets a GUC for the innermost nest level.
+///
+/// # Safety
+/// Called between `NewGUCNestLevel` and `AtEOXact_GUC`.
+unsafe fn set_locally(name: &str, value: &str) {
+    let name = CString::new(name).expect("setting names have no NUL");
+    let value = CString::new(value).expect("setting values have no NUL");
+    // SAFETY: the strings outlive the call, which copies them. The settings used here are all ordinary user settings
+    // or, like lc_monetary, are restored to what the owner could set when the stream table was created.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
+/// Whether row-level security filters the relation for `role`.
+pub fn row_security_applies(relid: u32, role: u32) -> bool {
+    // SAFETY: syscache lookups.
+    let applies =
+        unsafe { pg_sys::check_enable_rls(pg_sys::Oid::from(relid), pg_sys::Oid::from(role), true) };
+    applies == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
+}
+
+/// Whether `role` may create triggers on the relation, or belongs to the role that may capture everything.
+pub fn may_create_trigger(relid: u32, role: u32) -> bool {
+    // SAFETY: syscache lookups.
+    unsafe {
+        let role = pg_sys::Oid::from(role);
+        let result =
+            pg_sys::pg_class_aclcheck(pg_sys::Oid::from(relid), role, pg_sys::ACL_TRIGGER as pg_sys::AclMode);
+        if result == pg_sys::AclResult::ACLCHECK_OK {
+            return true;
+        }
+        let capture = pg_sys::get_role_oid(c"pgtrickle_capture".as_ptr(), true);
+        capture != pg_sys::InvalidOid && pg_sys::has_privs_of_role(role, capture)
+    }
+}
+
+/// The name of a role.
+pub fn role_name(role: u32) -> String {
+    // SAFETY: raises if there is no such role; the name is copied.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(pg_sys::Oid::from(role), false);
+        std::ffi::CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}

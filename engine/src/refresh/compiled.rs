@@ -1,0 +1,93 @@
+//! A stream table's query, analysed, and the programs that maintain it; cached per backend.
+//!
+//! The defining query lives in a view, whose text the server prints with today's names. Any change to any relation,
+//! function or type may change that text or its meaning, so a relation or catalog invalidation empties the cache.
+
+use crate::catalog;
+use crate::catalog::definition::StreamTable;
+use crate::error::{Error, Result};
+use crate::pg::exec::Executor;
+use crate::pg::value::Param;
+use crate::pg::{invalidation, security};
+use pg_trickle_core::maintain::{self, ApplyOptions, Maintenance, TableShape};
+use pg_trickle_core::program::Program;
+use pg_trickle_core::query::{SourceInfo, Unsupported};
+use pg_trickle_core::types::SourceId;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+
+/// Everything derived from a stream table's definition.
+pub struct Compiled {
+    /// The query with today's names.
+    pub query_sql: String,
+    pub sources: Vec<SourceInfo>,
+    pub shape: TableShape,
+    /// How it is maintained differentially, or why not.
+    pub maintenance: std::result::Result<Maintenance, Unsupported>,
+    /// Delta programs by changed sources.
+    deltas: RefCell<HashMap<(BTreeSet<SourceId>, bool), Rc<Program>>>,
+}
+
+impl Compiled {
+    /// The program for a change of exactly these sources.
+    pub fn delta(
+        &self,
+        changed: &BTreeSet<SourceId>,
+        options: ApplyOptions,
+    ) -> std::result::Result<Rc<Program>, Unsupported> {
+        let maintenance = self.maintenance.as_ref().map_err(Unsupported::clone)?;
+        let key = (changed.clone(), options.has_extra_unique);
+        if let Some(program) = self.deltas.borrow().get(&key) {
+            return Ok(program.clone());
+        }
+        let program = Rc::new(maintenance.delta(changed, options)?);
+        self.deltas.borrow_mut().insert(key, program.clone());
+        Ok(program)
+    }
+}
+
+thread_local! {
+    static CACHE: RefCell<HashMap<(i64, i64), Rc<Compiled>>> = RefCell::default();
+    /// The invalidation count the cache was filled under.
+    static FILLED_AT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// The compiled definition of a stream table.
+pub fn load(executor: &Executor, stream_table: &StreamTable) -> Result<Rc<Compiled>> {
+    let now = invalidation::count();
+    if FILLED_AT.replace(now) != now {
+        CACHE.with_borrow_mut(HashMap::clear);
+    }
+    let key = (stream_table.pgt_id, stream_table.generation);
+    if let Some(found) = CACHE.with_borrow(|cache| cache.get(&key).cloned()) {
+        return Ok(found);
+    }
+    let compiled = Rc::new(compile(executor, stream_table)?);
+    CACHE.with_borrow_mut(|cache| cache.insert(key, compiled.clone()));
+    Ok(compiled)
+}
+
+/// The text of the view that holds a definition, without the final semicolon.
+pub fn definition_text(executor: &Executor, query_view: u32) -> Option<String> {
+    let row = catalog::as_extension(|| {
+        executor.row("SELECT pg_catalog.pg_get_viewdef($1::pg_catalog.oid)", &[Param::Oid(query_view)])
+    })?;
+    Some(row.optional_text(0)?.trim_end().trim_end_matches(';').to_owned())
+}
+
+fn compile(executor: &Executor, stream_table: &StreamTable) -> Result<Compiled> {
+    let query_sql =
+        definition_text(executor, stream_table.query_view).ok_or_else(|| Error::NotRefreshable {
+            name: stream_table.display_name(),
+            reason: "its defining query was dropped together with something it reads".to_owned(),
+            hint: "Drop the stream table and create it again.".to_owned(),
+        })?;
+    let analyzed =
+        security::run_as(stream_table.owner, &stream_table.settings, || crate::analyze::analyze(&query_sql))?;
+    let names = stream_table.names();
+    let maintenance = analyzed.plan.clone().and_then(|plan| maintain::plan(&plan, &analyzed.sources, &names));
+    // The stored key is the one the indexes and the apply programs were made for.
+    let shape = TableShape { columns: analyzed.columns, key: stream_table.key.clone() };
+    Ok(Compiled { query_sql, sources: analyzed.sources, shape, maintenance, deltas: RefCell::default() })
+}

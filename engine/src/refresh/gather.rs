@@ -1,0 +1,113 @@
+//! Pending changes of one source: are there any, and what do they amount to.
+
+use crate::capture::buffer::{self, Buffer};
+use crate::pg::exec::Executor;
+use crate::pg::relation;
+use crate::pg::xact;
+use pg_trickle_core::frontier::Frontier;
+use pg_trickle_core::program::{RelationColumn, source_delta_name};
+use pg_trickle_core::query::SourceInfo;
+use pg_trickle_core::types::{SourceId, TypeRef};
+
+/// The pending rows of a source before consolidation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Pending {
+    pub rows: i64,
+    /// The contents were replaced: the changes do not tell the whole story.
+    pub has_marker: bool,
+}
+
+/// Counts the pending rows of a source.
+pub fn probe(executor: &Executor, buffers: &[Buffer], source: u32, frontier: &Frontier) -> Pending {
+    let mut pending = Pending::default();
+    for buffer in buffers {
+        let table = relation::qualified_name(buffer.relid).expect("a locked buffer exists");
+        let condition = frontier.pending_sql(source, "b");
+        let row = executor
+            .row(
+                &format!(
+                    "SELECT pg_catalog.count(*), \
+                     pg_catalog.bool_or(b.weight OPERATOR(pg_catalog.=) 0) FROM {table} AS b WHERE {condition}"
+                ),
+                &[],
+            )
+            .expect("an aggregate returns a row");
+        pending.rows += row.int(0);
+        pending.has_marker |= row.flag(1);
+    }
+    pending
+}
+
+/// The highest `change_id` among this transaction's own changes of a source; 0 if there are none. Everything visible
+/// now is consumed by the refresh, so this is read before the first statement of its program.
+pub fn own_position(executor: &Executor, buffers: &[Buffer]) -> i64 {
+    let Some(own) = xact::own_xid() else { return 0 };
+    let position = |buffer: &Buffer| {
+        let table = relation::qualified_name(buffer.relid).expect("a locked buffer exists");
+        let sql = format!(
+            "SELECT pg_catalog.max(b.change_id) FROM {table} AS b \
+             WHERE b.xid OPERATOR(pg_catalog.=) '{own}'::pg_catalog.xid8"
+        );
+        executor.row(&sql, &[]).and_then(|row| row.optional_int(0)).unwrap_or(0)
+    };
+    buffers.iter().map(position).max().unwrap_or(0)
+}
+
+/// Consolidates the pending rows of a source by identity into the relation its programs read; returns its size.
+pub fn consolidate(
+    executor: &Executor,
+    buffers: &[Buffer],
+    id: SourceId,
+    source: &SourceInfo,
+    frontier: &Frontier,
+) -> u64 {
+    let width = source.columns.len();
+    let arms: Vec<String> = buffers
+        .iter()
+        .map(|buffer| {
+            let table = relation::qualified_name(buffer.relid).expect("a locked buffer exists");
+            let columns: String = source
+                .columns
+                .iter()
+                .enumerate()
+                .map(|(index, column)| {
+                    format!("b.{} AS c{}, ", buffer::column_name(column.attnum), index + 1)
+                })
+                .collect();
+            format!(
+                "SELECT {columns}b.weight FROM {table} AS b WHERE {}",
+                frontier.pending_sql(source.relid, "b")
+            )
+        })
+        .collect();
+    let mut outputs = String::new();
+    let mut groups = Vec::new();
+    for (index, column) in source.columns.iter().enumerate() {
+        let name = format!("c{}", index + 1);
+        if column.column.ty.equal_image {
+            outputs += &format!("p.{name}, ");
+            groups.push(format!("p.{name}"));
+        } else {
+            outputs += &format!("pg_catalog.any_value(p.{name}) AS {name}, ");
+            groups.push(format!("pgtrickle.image(p.{name})"));
+        }
+    }
+    let grouping = if groups.is_empty() { String::new() } else { format!("GROUP BY {} ", groups.join(", ")) };
+    let sql = format!(
+        "SELECT {outputs}pg_catalog.sum(p.weight)::pg_catalog.int8 AS w FROM ({}) AS p {grouping}\
+         HAVING pg_catalog.sum(p.weight) OPERATOR(pg_catalog.<>) 0",
+        arms.join(" UNION ALL ")
+    );
+    executor.keep(&source_delta_name(id), &relation_columns(source, width), &sql, &[])
+}
+
+/// The columns of a source's change: `c1..cn`, then `w`.
+pub fn relation_columns(source: &SourceInfo, width: usize) -> Vec<RelationColumn> {
+    (0..width)
+        .map(|index| RelationColumn {
+            name: format!("c{}", index + 1),
+            ty: source.columns[index].column.ty.clone(),
+        })
+        .chain([RelationColumn { name: "w".to_owned(), ty: TypeRef::int8() }])
+        .collect()
+}

@@ -1,0 +1,406 @@
+//! One stream table's part of a wave: from its stored frontier to the wave's snapshot.
+
+use crate::capture::buffer::{self, Buffer};
+use crate::catalog;
+use crate::catalog::definition::{self, Dependency, StreamTable};
+use crate::catalog::progress::{self, Home, Outcome, Progress};
+use crate::error::{Error, Result};
+use crate::pg::exec::Executor;
+use crate::pg::value::Param;
+use crate::pg::{security, snapshot, xact};
+use crate::refresh::compiled::{self, Compiled};
+use crate::refresh::gather::{self, Pending};
+use crate::refresh::{Action, Initiator, RowCounts, run};
+use pg_trickle_core::frontier::{Frontier, TransactionSnapshot};
+use pg_trickle_core::maintain::{ApplyOptions, populate_by_query, recompute_by_query};
+use pg_trickle_core::program::{Program, source_delta_name};
+use pg_trickle_core::query::Unsupported;
+use pg_trickle_core::types::SourceId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Instant;
+
+/// What all members of a wave share.
+pub struct Session {
+    pub executor: Executor,
+    pub home: Home,
+    /// The wave's snapshot as the server reports it, without the own transaction.
+    pub snapshot: TransactionSnapshot,
+    pub initiator: Initiator,
+}
+
+/// What became of one member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refreshed {
+    pub action: Action,
+    pub counts: RowCounts,
+    /// Own changes consumed per base table: none may follow in this wave.
+    pub positions: BTreeMap<u32, i64>,
+}
+
+/// A captured source with its buffer and what is pending in it.
+struct Source {
+    relid: u32,
+    is_stream_table: bool,
+    buffers: Vec<Buffer>,
+    pending: Pending,
+    /// The highest own `change_id` there is.
+    position: i64,
+}
+
+/// Brings one stream table to the session's snapshot. With `force` the table is recomputed whatever is pending.
+pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Result<Refreshed> {
+    let started = Instant::now();
+    let executor = &session.executor;
+    let progress = current_progress(session, stream_table)?;
+    let dependencies = definition::dependencies(executor, stream_table.pgt_id);
+    check_rights(executor, stream_table, &dependencies)?;
+    check_hostile_objects(executor, stream_table)?;
+    let sources = catalog::as_extension(|| probe_sources(executor, &dependencies, &progress));
+    let reason = reason_to_recompute(session, stream_table, &progress, &sources, force);
+    let is_pending = sources.iter().any(|source| source.pending.rows > 0);
+    let positions = sources
+        .iter()
+        .filter(|source| !source.is_stream_table)
+        .map(|source| (source.relid, source.position))
+        .collect();
+    if reason.is_none() && !is_pending && stream_table.is_captured {
+        return Ok(Refreshed { action: Action::NoData, counts: RowCounts::default(), positions });
+    }
+    let compiled = compiled::load(executor, stream_table)?;
+    let options = apply_options(executor, stream_table);
+    let task = choose(session, stream_table, &compiled, &progress, &sources, reason, options)?;
+    let counts = match &task.program {
+        Some(program) => run::run(executor, stream_table, program)?,
+        None => RowCounts::default(),
+    };
+    catalog::as_extension(|| {
+        if let Some(output) = task.program.as_ref().and_then(|program| program.output.as_deref()) {
+            if has_consumers(executor, stream_table) {
+                buffer::append_change(executor, stream_table.relid, output);
+            }
+        }
+        finish(session, stream_table, &progress, &sources, &task, counts, started);
+    });
+    executor.clear_relations();
+    Ok(Refreshed { action: task.action, counts, positions })
+}
+
+/// Fills a new, empty stream table and stores its first frontier.
+pub fn populate(session: &Session, stream_table: &StreamTable) -> Result<()> {
+    let started = Instant::now();
+    let executor = &session.executor;
+    let progress = current_progress(session, stream_table)?;
+    let dependencies = definition::dependencies(executor, stream_table.pgt_id);
+    check_rights(executor, stream_table, &dependencies)?;
+    let sources = catalog::as_extension(|| probe_sources(executor, &dependencies, &progress));
+    let compiled = compiled::load(executor, stream_table)?;
+    let (program, keeps_state) = match &compiled.maintenance {
+        Ok(maintenance) if stream_table.runs_differentially() => {
+            (maintenance.populate().map_err(not_differential)?, true)
+        }
+        _ => (populate_by_query(&compiled.shape, &stream_table.names(), &compiled.query_sql), false),
+    };
+    let counts = run::run(executor, stream_table, &program)?;
+    let task = Task {
+        action: Action::Full,
+        reason: Some("initial population".to_owned()),
+        program: None,
+        delta_rows: 0,
+        keeps_state,
+        is_fallback: false,
+    };
+    catalog::as_extension(|| finish(session, stream_table, &progress, &sources, &task, counts, started));
+    executor.clear_relations();
+    Ok(())
+}
+
+/// The error for a program that cannot be built although the query was accepted.
+fn not_differential(unsupported: Unsupported) -> Error {
+    Error::NotDifferential {
+        construct: unsupported.construct.name,
+        position: None,
+        reason: unsupported.reason,
+    }
+}
+
+/// The progress row under the session's snapshot, which must show the newest committed one.
+fn current_progress(session: &Session, stream_table: &StreamTable) -> Result<Progress> {
+    let missing = || Error::NoSuchStreamTable { name: stream_table.display_name() };
+    let progress =
+        progress::load(&session.executor, stream_table.pgt_id, session.home).ok_or_else(missing)?;
+    if snapshot::transaction_snapshot_is_fixed() {
+        let latest = Executor::new(snapshot::Snapshot::latest());
+        let newest = progress::load(&latest, stream_table.pgt_id, session.home).ok_or_else(missing)?;
+        if newest.version != progress.version {
+            return Err(Error::Serialization {
+                message: format!(
+                    "could not refresh stream table \"{}\": it was refreshed by another transaction",
+                    stream_table.display_name()
+                ),
+                detail: "That refresh committed after this transaction's snapshot was taken.".to_owned(),
+            });
+        }
+    }
+    Ok(progress)
+}
+
+/// The owner may read every used column of every source, and no row-level security filters them for him.
+fn check_rights(executor: &Executor, stream_table: &StreamTable, dependencies: &[Dependency]) -> Result<()> {
+    // Where the query runs as it stands the server checks, view by view.
+    if stream_table.runs_differentially() {
+        let missing = executor.row(
+            include_str!("../../../sql/queries/missing_rights.sql"),
+            &[Param::Int(stream_table.pgt_id), Param::Oid(stream_table.owner)],
+        );
+        if let Some(row) = missing {
+            return Err(Error::InsufficientPrivilege {
+                message: format!(
+                    "the owner of stream table \"{}\" may not read {}",
+                    stream_table.display_name(),
+                    row.text(0)
+                ),
+                hint: "Grant SELECT on it (and USAGE on its schema) to the owner.".to_owned(),
+            });
+        }
+    }
+    for dependency in dependencies {
+        if security::row_security_applies(dependency.relid, stream_table.owner) {
+            return Err(Error::UnsupportedSource {
+                source: crate::pg::relation::qualified_name(dependency.relid).unwrap_or_default(),
+                reason: "Row-level security applies to it for the stream table's owner.".to_owned(),
+                hint: "Let a role with BYPASSRLS own the stream table, or exempt its owner.".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn check_hostile_objects(executor: &Executor, stream_table: &StreamTable) -> Result<()> {
+    let found = executor.row(
+        include_str!("../../../sql/queries/hostile_objects.sql"),
+        &[Param::Oid(stream_table.relid), Param::Oid(stream_table.query_view)],
+    );
+    match found {
+        None => Ok(()),
+        Some(row) => Err(Error::HostileObject { name: stream_table.display_name(), object: row.text(0) }),
+    }
+}
+
+fn probe_sources(executor: &Executor, dependencies: &[Dependency], progress: &Progress) -> Vec<Source> {
+    dependencies
+        .iter()
+        .filter(|dependency| dependency.is_captured)
+        .map(|dependency| {
+            let buffers = buffer::generations(executor, dependency.relid);
+            let pending = match &progress.frontier {
+                Some(frontier) => gather::probe(executor, &buffers, dependency.relid, frontier),
+                None => Pending::default(),
+            };
+            Source {
+                relid: dependency.relid,
+                is_stream_table: dependency.pgt_id.is_some(),
+                pending,
+                position: gather::own_position(executor, &buffers),
+                buffers,
+            }
+        })
+        .collect()
+}
+
+/// Why the stream table must be recomputed whatever its mode, if it must.
+fn reason_to_recompute(
+    session: &Session,
+    stream_table: &StreamTable,
+    progress: &Progress,
+    sources: &[Source],
+    force: bool,
+) -> Option<&'static str> {
+    let Some(frontier) = &progress.frontier else {
+        return Some(if progress.is_foreign { "frontier of another cluster" } else { "not populated" });
+    };
+    if force || progress.needs_reinit {
+        return Some("reinitialization asked for");
+    }
+    if sources.iter().any(|source| source.pending.has_marker) {
+        return Some("source truncated");
+    }
+    let invalidated = session.executor.row(
+        &format!(
+            "SELECT 1 FROM pgtrickle.pgt_invalidations AS i \
+             WHERE i.relid OPERATOR(pg_catalog.=) ANY (ARRAY( \
+                 SELECT d.source_relid FROM pgtrickle.pgt_dependencies AS d \
+                 WHERE d.pgt_id OPERATOR(pg_catalog.=) $1)) AND {} LIMIT 1",
+            Frontier { consumed: BTreeMap::new(), ..frontier.clone() }.pending_sql(0, "i")
+        ),
+        &[Param::Int(stream_table.pgt_id)],
+    );
+    invalidated.map(|_| "source altered")
+}
+
+/// What one refresh will do.
+struct Task {
+    action: Action,
+    reason: Option<String>,
+    program: Option<Rc<Program>>,
+    delta_rows: u64,
+    keeps_state: bool,
+    /// Differential maintenance was wanted and something stood in the way.
+    is_fallback: bool,
+}
+
+fn choose(
+    session: &Session,
+    stream_table: &StreamTable,
+    compiled: &Compiled,
+    progress: &Progress,
+    sources: &[Source],
+    reason: Option<&'static str>,
+    options: ApplyOptions,
+) -> Result<Task> {
+    let full = |reason: Option<String>, is_fallback| Task {
+        action: Action::Full,
+        reason,
+        program: Some(Rc::new(recompute_by_query(
+            &compiled.shape,
+            &stream_table.names(),
+            &compiled.query_sql,
+            options,
+        ))),
+        delta_rows: 0,
+        keeps_state: false,
+        is_fallback,
+    };
+    let maintenance = match &compiled.maintenance {
+        Ok(maintenance) if stream_table.runs_differentially() => maintenance,
+        Ok(_) => return Ok(full(reason.map(str::to_owned), false)),
+        Err(unsupported) => {
+            return Ok(full(Some(unsupported.reason.clone()), stream_table.runs_differentially()));
+        }
+    };
+    let reason = match reason {
+        None if !progress.state_is_valid => Some("state is to be rebuilt"),
+        other => other,
+    };
+    let (Some(frontier), None) = (&progress.frontier, reason) else {
+        return Ok(Task {
+            action: Action::Reinitialize,
+            reason: reason.map(str::to_owned),
+            program: Some(Rc::new(maintenance.recompute(options).map_err(not_differential)?)),
+            delta_rows: 0,
+            keeps_state: true,
+            is_fallback: false,
+        });
+    };
+    let (changed, delta_rows) =
+        catalog::as_extension(|| gather_changes(&session.executor, compiled, frontier, sources));
+    let program = if changed.is_empty() {
+        None
+    } else {
+        Some(compiled.delta(&changed, options).map_err(not_differential)?)
+    };
+    Ok(Task {
+        action: if program.is_some() { Action::Differential } else { Action::NoData },
+        reason: None,
+        program,
+        delta_rows,
+        keeps_state: true,
+        is_fallback: false,
+    })
+}
+
+/// Consolidates the pending changes of every source; returns which sources have any, and the number of their rows.
+fn gather_changes(
+    executor: &Executor,
+    compiled: &Compiled,
+    frontier: &Frontier,
+    sources: &[Source],
+) -> (BTreeSet<SourceId>, u64) {
+    let mut changed = BTreeSet::new();
+    let mut rows = 0;
+    for (index, info) in compiled.sources.iter().enumerate() {
+        let id = SourceId(index as u32);
+        let Some(source) = sources.iter().find(|source| source.relid == info.relid) else { continue };
+        if source.pending.rows == 0 {
+            continue;
+        }
+        let net = gather::consolidate(executor, &source.buffers, id, info, frontier);
+        debug_assert_eq!(executor.relation_rows(&source_delta_name(id)), Some(net));
+        if net > 0 {
+            changed.insert(id);
+            rows += net;
+        }
+    }
+    (changed, rows)
+}
+
+fn apply_options(executor: &Executor, stream_table: &StreamTable) -> ApplyOptions {
+    let row = executor
+        .row(
+            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i \
+             WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND (i.indisunique OR i.indisexclusion)",
+            &[Param::Oid(stream_table.relid)],
+        )
+        .expect("an aggregate returns a row");
+    // The engine's own unique index exists for some keys only; one more than that is the user's. Taking the safe
+    // path when in doubt only costs an update in place.
+    let own = i64::from(stream_table.key.as_ref().is_some_and(|key| !key.is_empty()));
+    ApplyOptions { has_extra_unique: row.int(0) > own }
+}
+
+fn has_consumers(executor: &Executor, stream_table: &StreamTable) -> bool {
+    executor
+        .row(
+            "SELECT 1 FROM pgtrickle.pgt_consumers AS c WHERE c.source_relid OPERATOR(pg_catalog.=) $1 LIMIT 1",
+            &[Param::Oid(stream_table.relid)],
+        )
+        .is_some()
+}
+
+/// Stores the frontier and the history row.
+fn finish(
+    session: &Session,
+    stream_table: &StreamTable,
+    progress: &Progress,
+    sources: &[Source],
+    task: &Task,
+    counts: RowCounts,
+    started: Instant,
+) {
+    let own_xid = xact::assign_xid();
+    let mut consumed = match &progress.frontier {
+        Some(frontier) if frontier.own_xid == own_xid => frontier.consumed.clone(),
+        _ => BTreeMap::new(),
+    };
+    for source in sources.iter().filter(|source| source.position > 0) {
+        consumed.insert(source.relid, source.position);
+    }
+    let frontier = Frontier { snapshot: session.snapshot.clone().with_own(Some(own_xid)), own_xid, consumed };
+    let elapsed_ms = started.elapsed().as_secs_f64() * 1000.0;
+    progress::store(
+        &session.executor,
+        stream_table.pgt_id,
+        &Outcome {
+            frontier: &frontier,
+            home: session.home,
+            state_is_valid: task.keeps_state,
+            effective_mode: if task.keeps_state { "DIFFERENTIAL" } else { "FULL" },
+            full_ms: (task.action == Action::Full).then_some(elapsed_ms),
+        },
+    );
+    session.executor.rows(
+        include_str!("../../../sql/queries/insert_history.sql"),
+        &[
+            Param::Int(stream_table.pgt_id),
+            Param::text(elapsed_ms.to_string()),
+            Param::text(task.action.as_str()),
+            Param::optional_text(task.reason.as_deref()),
+            Param::Int(counts.inserted as i64),
+            Param::Int(counts.deleted as i64),
+            Param::Int(task.delta_rows as i64),
+            Param::Bool(task.is_fallback),
+            Param::text(session.initiator.as_str()),
+            Param::text(frontier.snapshot.to_string()),
+        ],
+    );
+}
