@@ -14,4 +14,5 @@ pub mod provision;
 pub mod replay;
 pub mod report;
 pub mod serve;
+pub mod session;
 pub mod test_run;

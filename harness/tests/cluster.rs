@@ -1,9 +1,13 @@
 //! The clusters themselves: what every other test relies on.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use pg_trickle_harness::cluster::{ClusterOptions, Shutdown, private_cluster, test_database};
+use anyhow::{Context, Result};
+use pg_trickle_harness::cluster::{ClusterOptions, Shutdown, private_cluster, test_cluster, test_database};
+use rustix::process::{Pid, Signal, kill_process};
 
 #[test]
 fn database_has_the_extension_and_goes_away_with_its_value() -> Result<()> {
@@ -90,4 +94,35 @@ fn private_cluster_leaves_nothing_behind() -> Result<()> {
     drop(cluster);
     assert!(!Path::new(&data).exists(), "{data} is still there");
     Ok(())
+}
+
+/// Starts `harness serve`, ends it by a signal, and waits for its server's folder to be gone.
+fn server_is_gone_after(signal: Signal) -> Result<()> {
+    let major = test_cluster()?.pg_major().to_string();
+    let mut serve = Command::new(env!("CARGO_BIN_EXE_harness"))
+        .args(["serve", "--pg", &major])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(serve.stdout.take().context("no output")?).read_line(&mut line)?;
+    let folder = line.split("host=").nth(1).and_then(|rest| rest.split(' ').next()).context("no folder")?;
+    assert!(Path::new(folder).is_dir(), "{line}");
+    kill_process(Pid::from_child(&serve), signal)?;
+    serve.wait()?;
+    let killed = Instant::now();
+    while Path::new(folder).exists() {
+        assert!(killed.elapsed() < Duration::from_secs(60), "{folder} is still there");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+#[test]
+fn server_of_a_killed_process_is_stopped_and_removed() -> Result<()> {
+    server_is_gone_after(Signal::KILL)
+}
+
+#[test]
+fn server_of_an_interrupted_process_is_stopped_and_removed() -> Result<()> {
+    server_is_gone_after(Signal::INT)
 }

@@ -8,7 +8,7 @@ use postgres::{Client, NoTls};
 use super::selection::{wanted_backend, wanted_majors};
 use super::{Cluster, ClusterOptions, LocalCluster, SharedCluster, StartedCluster};
 use crate::package::Server;
-use crate::provision::plan::{self, Version};
+use crate::provision::plan::{self, Supply, Version};
 
 /// Version of a private cluster when neither the environment nor the test says one.
 const DEFAULT_MAJOR: u32 = 18;
@@ -130,11 +130,13 @@ pub fn private_cluster_of(major: u32, options: &ClusterOptions) -> Result<Arc<dy
     Ok(StartedCluster::start(&version, options)?.into_cluster())
 }
 
-/// A server of the caller's own, of a given version, without the extension.
+/// A server of the caller's own, of a given version, that has not loaded the extension.
 pub fn private_plain_cluster_of(major: u32, options: &ClusterOptions) -> Result<Arc<dyn Cluster>> {
-    let installation = plan::get_local(major)?.with_context(|| {
-        format!("there is no PostgreSQL {major} on this machine; `harness/run provision` gets it")
-    })?;
-    let server = Server::plain(&installation)?;
-    Ok(Arc::new(LocalCluster::start_new(&server, &options.clone().without_preload())?))
+    let options = options.clone().without_preload();
+    let version = Version { major, supply: plan::supply_one(major, wanted_backend()?)? };
+    if let Supply::Local(installation) = &version.supply {
+        // Without the extension's build, which takes its time.
+        return Ok(Arc::new(LocalCluster::start_new(&Server::plain(installation)?, &options)?));
+    }
+    Ok(StartedCluster::start(&version, &options)?.into_cluster())
 }
