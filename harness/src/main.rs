@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use pg_trickle_harness::demo::DemoOptions;
 use pg_trickle_harness::lint::LintArguments;
 use pg_trickle_harness::provision::command::ProvisionArguments;
-use pg_trickle_harness::replay::ReplayOptions;
+use pg_trickle_harness::replay::{AnswersOptions, ReplayOptions};
 use pg_trickle_harness::serve::ServeArguments;
 use pg_trickle_harness::test_run::TestArguments;
 
@@ -27,6 +27,8 @@ enum Command {
     Test(TestArguments),
     /// Check formatting and run clippy.
     Lint(LintArguments),
+    /// Check both engines against the published TPC-H answers at scale 1 (a gigabyte, some minutes).
+    Answers(AnswersOptions),
     /// Keep 22 stream tables over TPC-H fresh while orders stream in, verify them, and write a report.
     Demo(DemoOptions),
     /// Replay a corpus under change and let two oracles judge every stream table after every refresh.
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Provision(arguments) => arguments.run(),
         Command::Test(arguments) => arguments.run(),
         Command::Lint(arguments) => arguments.run(),
+        Command::Answers(options) => options.run(),
         Command::Demo(options) => options.run(),
         Command::Replay(options) => options.run(),
         Command::Serve(arguments) => arguments.run(),

@@ -5,6 +5,7 @@
 //! snapshot, with PostgreSQL's and with DuckDB's answer. In the end every stream table is refreshed once more with
 //! nothing to do, which must write nothing.
 
+mod answers;
 mod database;
 mod judge;
 mod refresh;
@@ -23,6 +24,7 @@ use crate::cluster::{Cluster, ClusterOptions, private_cluster_of, private_plain_
 use crate::provision::cache::checkout;
 use crate::report::{Populated, QueryRun, Report, ServerRun};
 
+pub use answers::AnswersOptions;
 pub use database::{apply, load};
 pub use judge::Oracles;
 pub use refresh::{no_change, refresh_and_recompute};
@@ -75,9 +77,18 @@ pub enum Corpus {
 }
 
 impl ReplayOptions {
-    /// Runs the replay; the exit code is a failure unless everything was right.
+    /// Replays, prints the table, writes the report; the exit code is a failure unless everything was right.
     pub fn run(&self) -> Result<ExitCode> {
-        Ok(if run(self)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let report = replay(self)?;
+        println!("\n{}", report.table());
+        if let Some(folder) = &self.report {
+            report.write_to(folder)?;
+            println!("report: {}", folder.join("index.html").display());
+        }
+        if let Some(path) = &self.json {
+            std::fs::write(path, report.json()?).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// The subject of the run.
@@ -112,8 +123,8 @@ impl ReplayOptions {
     }
 }
 
-/// Replays, prints the table, writes the report. Returns whether everything was right.
-pub fn run(options: &ReplayOptions) -> Result<bool> {
+/// Replays on every server that was asked for. A version that is not to be had is a failure of the report.
+pub fn replay(options: &ReplayOptions) -> Result<Report> {
     let mut report = Report {
         title: "TPC-H replay".to_owned(),
         command: options.command(),
@@ -137,15 +148,7 @@ pub fn run(options: &ReplayOptions) -> Result<bool> {
         report.failures.extend(failures(&run));
         report.runs.push(run);
     }
-    println!("\n{}", report.table());
-    if let Some(folder) = &options.report {
-        report.write_to(folder)?;
-        println!("report: {}", folder.join("index.html").display());
-    }
-    if let Some(path) = &options.json {
-        std::fs::write(path, report.json()?).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(report.failures.is_empty())
+    Ok(report)
 }
 
 fn start(options: &ReplayOptions, major: u32) -> Result<std::sync::Arc<dyn Cluster>> {
