@@ -46,7 +46,7 @@ pub struct ReplayOptions {
     #[arg(long, default_value_t = 5)]
     pub cycles: u32,
     /// PostgreSQL major versions, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "18")]
+    #[arg(long, value_delimiter = ',', default_value = "18", value_parser = clap::value_parser!(u32).range(16..=18))]
     pub pg: Vec<u32>,
     /// Refresh mode of the stream tables.
     #[arg(long, value_enum, default_value_t = Mode::Auto, ignore_case = true)]
@@ -86,7 +86,8 @@ impl ReplayOptions {
             println!("report: {}", folder.join("index.html").display());
         }
         if let Some(path) = &self.json {
-            std::fs::write(path, report.json()?).with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(path, report.json()?)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -352,4 +353,14 @@ pub(crate) fn commit() -> String {
 
 pub(crate) fn milliseconds(since: Instant) -> f64 {
     since.elapsed().as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{failures, missing};
+
+    #[test]
+    fn missing_server_is_a_failure_and_says_so() {
+        assert_eq!(failures(&missing(17, "no package")), ["PostgreSQL 17 is missing: no package"]);
+    }
 }

@@ -71,13 +71,13 @@ impl Mirror {
 }
 
 struct Column {
-    /// Quoted where it needs to be.
+    /// Quoted always: the engines reserve different words.
     name: String,
     duckdb_type: String,
 }
 
 fn columns(client: &mut impl GenericClient, table: &str) -> Result<Vec<Column>, Error> {
-    const SQL: &str = "SELECT pg_catalog.quote_ident(attname), pg_catalog.format_type(atttypid, atttypmod) \
+    const SQL: &str = "SELECT '\"' || pg_catalog.replace(attname, '\"', '\"\"') || '\"', pg_catalog.format_type(atttypid, atttypmod) \
          FROM pg_catalog.pg_attribute WHERE attrelid = $1::text::pg_catalog.regclass AND attnum > 0 \
          AND NOT attisdropped ORDER BY attnum";
     let rows = client.query(SQL, &[&table]).map_err(Error::postgres(SQL))?;

@@ -23,7 +23,7 @@ pub struct Rule {
 }
 
 /// Every rewrite, in the order in which they apply.
-pub const RULES: [Rule; 10] = [
+pub const RULES: [Rule; 11] = [
     Rule {
         name: "like_operators",
         why: "PostgreSQL prints LIKE as ~~; DuckDB's ~~ has no escape character",
@@ -38,6 +38,11 @@ pub const RULES: [Rule; 10] = [
         name: "schema_names",
         why: "the mirror has no schemas: public and pg_catalog are dropped from names",
         apply: rewrite::schema_names,
+    },
+    Rule {
+        name: "reserved_words",
+        why: "DuckDB reserves words that PostgreSQL does not; as column names they have to be quoted",
+        apply: rewrite::reserved_words,
     },
     Rule {
         name: "empty_select_list",
@@ -121,7 +126,7 @@ mod tests {
     use super::*;
 
     /// One example per rule: the rule, PostgreSQL's text, DuckDB's text.
-    const EXAMPLES: [(&str, &str, &str); 10] = [
+    const EXAMPLES: [(&str, &str, &str); 11] = [
         (
             "like_operators",
             "SELECT 1 FROM t WHERE a ~~ 'x%' AND b !~~* 'y'",
@@ -133,6 +138,7 @@ mod tests {
             "SELECT a LIKE b ESCAPE '\\', a LIKE 'x\\_%' ESCAPE '\\', a LIKE 'x%' FROM t",
         ),
         ("schema_names", "SELECT pg_catalog.upper(t.a) FROM public.t", "SELECT upper(t.a) FROM t"),
+        ("reserved_words", "SELECT at, t.pivot FROM t", "SELECT \"at\", t.\"pivot\" FROM t"),
         (
             "empty_select_list",
             "SELECT 1 WHERE EXISTS (SELECT FROM t)",

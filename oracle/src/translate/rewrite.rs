@@ -125,6 +125,35 @@ pub(super) fn schema_names(statement: &mut Statement) -> bool {
         })
 }
 
+/// Words that DuckDB reserves and PostgreSQL does not.
+const RESERVED: [&str; 10] = [
+    "at",
+    "describe",
+    "lambda",
+    "pivot",
+    "pivot_longer",
+    "pivot_wider",
+    "qualify",
+    "show",
+    "summarize",
+    "unpivot",
+];
+
+pub(super) fn reserved_words(statement: &mut Statement) -> bool {
+    fn quote(ident: &mut Ident) -> bool {
+        let is_bare = ident.quote_style.is_none() && RESERVED.contains(&ident.value.to_lowercase().as_str());
+        if is_bare {
+            ident.quote_style = Some('"');
+        }
+        is_bare
+    }
+    expressions(statement, |expression| match expression {
+        Expr::Identifier(ident) => quote(ident),
+        Expr::CompoundIdentifier(parts) => parts.iter_mut().fold(false, |quoted, part| quote(part) | quoted),
+        _ => false,
+    })
+}
+
 struct FillSelectLists {
     changed: bool,
 }
