@@ -113,6 +113,22 @@ impl TypeRef {
         TypeRef::builtin(1700, "numeric", Arithmetic::Numeric)
     }
 
+    /// `numeric(precision, scale)`.
+    pub fn numeric_with(precision: u16, scale: u16) -> TypeRef {
+        TypeRef {
+            // The modifier as the server packs it: precision above scale, offset by the size of a varlena header.
+            typmod: ((i32::from(precision) << 16) | i32::from(scale)) + 4,
+            name: format!("pg_catalog.numeric({precision},{scale})"),
+            equal_image: true,
+            ..TypeRef::numeric()
+        }
+    }
+
+    /// `text` of the default collation.
+    pub fn text() -> TypeRef {
+        TypeRef { collation: 100, ..TypeRef::builtin(25, "text", Arithmetic::None) }
+    }
+
     /// `tid`, the physical address of a row.
     pub fn tid() -> TypeRef {
         TypeRef::builtin(27, "tid", Arithmetic::None)

@@ -5,6 +5,7 @@
 //! Join conditions follow SQL: a condition that is not true does not match.
 
 mod derive;
+pub mod text;
 
 use crate::expr::{Expr, SortKey};
 use crate::types::{Column, FunctionRef, SourceId, StageId, TypeRef};

@@ -1,0 +1,120 @@
+//! Laws of the rules, on random plans and data. `PROPTEST_CASES` scales them; failures persist under
+//! `oracle/proptest-regressions` and are printed with plan, data and difference.
+
+use pg_trickle_core::delta::{Sharing, differentiate};
+use pg_trickle_core::normalize::normalize;
+use pg_trickle_core::plan::Plan;
+use pg_trickle_core::plan::text::parse;
+use pg_trickle_oracle::generate::{Choices, Fragment, Seed, World, plan, seeds};
+use pg_trickle_oracle::law::{self, Outcome, Violation};
+use proptest::prelude::*;
+use proptest::test_runner::{FileFailurePersistence, TestCaseError, TestCaseResult};
+
+/// The configuration of every law: seeds of failures are kept with the oracle.
+fn config() -> ProptestConfig {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../oracle/proptest-regressions/laws.txt");
+    ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(path))),
+        max_shrink_iters: 50_000,
+        ..ProptestConfig::default()
+    }
+}
+
+fn case(seed: &Seed, fragment: Fragment, stages: bool) -> (World, Plan) {
+    let world = World::new(&mut Choices::new(&seed.tables), &mut Choices::new(&seed.changes), stages);
+    let plan = plan(&world, fragment, &mut Choices::new(&seed.plan));
+    (world, plan)
+}
+
+fn judged(result: Result<Outcome, Violation>) -> TestCaseResult {
+    match result {
+        Ok(_) => Ok(()),
+        Err(violation) => Err(TestCaseError::fail(violation.to_string())),
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// The change of a fragment is the difference of its states.
+    #[test]
+    fn change_is_difference(seed in seeds()) {
+        let (world, plan) = case(&seed, Fragment::Bilinear, true);
+        judged(law::delta(&plan, &world, &differentiate))?;
+    }
+
+    /// A normalised query has the query's rows: unnesting and pushed filters change nothing.
+    #[test]
+    fn normalized_is_same(seed in seeds()) {
+        let (world, plan) = case(&seed, Fragment::Whole, false);
+        judged(law::same_rows(&plan, &world.old(), &normalize))?;
+    }
+
+    /// Stage by stage, a query and its change come out as one evaluation gives them.
+    #[test]
+    fn stages_make_up_the_plan(seed in seeds()) {
+        let (world, plan) = case(&seed, Fragment::Stateful, false);
+        judged(law::pipeline(&plan, &world, &|plan: &Plan| Ok(plan.clone()), &differentiate))?;
+    }
+
+    /// The same for whole queries, with subqueries.
+    #[test]
+    fn whole_queries_are_maintained(seed in seeds()) {
+        let (world, plan) = case(&seed, Fragment::Whole, false);
+        judged(law::pipeline(&plan, &world, &normalize, &differentiate))?;
+    }
+
+    /// The text of a plan and of its change says all of them.
+    #[test]
+    fn text_round_trips(seed in seeds()) {
+        let (world, plan) = case(&seed, Fragment::Whole, true);
+        prop_assert_eq!(parse(&plan.to_string()), Ok(plan));
+        let plan = self::plan(&world, Fragment::Bilinear, &mut Choices::new(&seed.plan));
+        if let Ok(Some(change)) = differentiate(&plan, &world.changed(), &mut Sharing::default()) {
+            prop_assert_eq!(parse(&change.to_string()), Ok(change));
+        }
+    }
+
+    /// What is derived of a plan is true of its rows.
+    #[test]
+    fn derived_properties_hold(seed in seeds()) {
+        let (world, plan) = case(&seed, Fragment::Whole, false);
+        judged(law::derived_properties(&plan, &world.old()))?;
+    }
+}
+
+/// Cases of a fixed stream of seeds, for statements about the distribution.
+fn fixed_cases(count: usize) -> impl Iterator<Item = Seed> {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let strategy = seeds();
+    (0..count).filter_map(move |_| strategy.new_tree(&mut runner).ok().map(|tree| tree.current()))
+}
+
+/// The generator is worth its time: few cases say nothing, and in many the result changes.
+#[test]
+fn generated_cases_are_not_trivial() {
+    let unchanged = |plan: &Plan| Ok(plan.clone());
+    for fragment in [Fragment::Bilinear, Fragment::Stateful, Fragment::Whole] {
+        let (mut held, mut changing, mut refused, mut discarded) = (0, 0, 0, 0);
+        for seed in fixed_cases(1000) {
+            let (world, plan) = case(&seed, fragment, fragment == Fragment::Bilinear);
+            let outcome = match fragment {
+                Fragment::Bilinear => law::delta(&plan, &world, &differentiate),
+                Fragment::Stateful => law::pipeline(&plan, &world, &unchanged, &differentiate),
+                Fragment::Whole => law::pipeline(&plan, &world, &normalize, &differentiate),
+            };
+            match outcome {
+                Ok(Outcome::Held(0)) => held += 1,
+                Ok(Outcome::Held(_)) => changing += 1,
+                Ok(Outcome::Refused(_)) => refused += 1,
+                Ok(Outcome::Discarded(_)) => discarded += 1,
+                Err(violation) => panic!("{violation}"),
+            }
+        }
+        println!("{fragment:?}: changing {changing}, not {held}, refused {refused}, discarded {discarded}");
+        assert!(discarded < 50, "{fragment:?}: {discarded} of 1000 cases are discarded");
+        assert!(changing > 200, "{fragment:?}: the result changes in {changing} of 1000 cases");
+    }
+}
