@@ -67,7 +67,7 @@ impl TestArguments {
             vec![nextest.run("without a server", "-", &format!("not ({SERVER_TESTS})"), None)?];
         for version in &versions {
             if !matches!(version.supply, Supply::Missing(_)) {
-                outcomes.push(run_on(version, &nextest)?);
+                outcomes.push(run_on(version, &nextest));
             }
         }
         report(&outcomes, &versions);
@@ -78,13 +78,29 @@ impl TestArguments {
     }
 }
 
-fn run_on(version: &Version, nextest: &Nextest) -> Result<Outcome> {
+/// Runs the server tests on one version. A version whose server cannot be started has failed; the others still run.
+fn run_on(version: &Version, nextest: &Nextest) -> Outcome {
     let title = format!("PostgreSQL {}", version.major);
+    let started = Instant::now();
+    try_on(version, nextest, &title).unwrap_or_else(|error| {
+        say(format_args!("{title}: {error:#}"));
+        Outcome {
+            title,
+            server: version.supply.to_string(),
+            passed: 0,
+            failed: 0,
+            succeeded: false,
+            took: started.elapsed(),
+        }
+    })
+}
+
+fn try_on(version: &Version, nextest: &Nextest, title: &str) -> Result<Outcome> {
     // Test processes run in parallel, each with several sessions.
     let options = ClusterOptions::default().set("max_connections", 200);
     let cluster = StartedCluster::start(version, &options)?;
     let description = serde_json::to_string(&cluster.share())?;
-    let outcome = nextest.run(&title, &version.to_string(), SERVER_TESTS, Some(&description))?;
+    let outcome = nextest.run(title, &version.supply.to_string(), SERVER_TESTS, Some(&description))?;
     if !outcome.succeeded {
         match cluster.keep_log() {
             Ok(path) => say(format_args!("the log of {title} is kept as {}", path.display())),

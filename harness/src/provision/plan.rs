@@ -28,14 +28,19 @@ pub struct Version {
     pub supply: Supply,
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for Supply {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "PostgreSQL {}: ", self.major)?;
-        match &self.supply {
+        match self {
             Supply::Local(found) => write!(out, "{} ({}, local)", found.headers.version, found.origin),
             Supply::Container(recipe) => write!(out, "{} ({}, container)", recipe.version(), recipe.base),
             Supply::Missing(reason) => write!(out, "missing: {reason}"),
         }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "PostgreSQL {}: {}", self.major, self.supply)
     }
 }
 
