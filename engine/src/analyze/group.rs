@@ -3,10 +3,11 @@
 use super::scope::{Computed, Env, Scope};
 use super::select::{project, sort_key};
 use super::{Analysis, Stop, Walked};
-use crate::pg::facts;
 use crate::pg::node::{self, Tree};
-use pg_trickle_core::expr::Expr;
-use pg_trickle_core::plan::{AggCall, Aggregate, Plan};
+use crate::pg::{facts, parse};
+use pg_trickle_core::expr::{Expr, Piece, Shape};
+use pg_trickle_core::plan::{AggCall, Aggregate, Plan, Project, UnionAll};
+use pg_trickle_core::types::{Column, TypeRef, Volatility};
 use pgrx::pg_sys;
 
 /// The columns computed beneath the aggregate: keys, arguments, filters, sort expressions, each once.
@@ -33,15 +34,6 @@ impl Analysis {
         mut scope: Scope,
         env: &Env,
     ) -> Walked<(Plan, Scope)> {
-        if !query.groupingSets.is_null() {
-            let sets = node::list::<pg_sys::GroupingSet>(query.groupingSets);
-            let position = sets.first().and_then(|set| u32::try_from(set.location).ok());
-            return Err(Stop::unsupported(
-                "GROUPING SETS, ROLLUP or CUBE",
-                position,
-                "grouping sets are not yet maintained incrementally",
-            ));
-        }
         let calls = aggregate_calls(query);
         let mut beneath = Beneath { expressions: vec![] };
         let mut keys = vec![];
@@ -51,7 +43,7 @@ impl Analysis {
                 keys.push(position);
             }
         }
-        let described: Vec<AggCall> =
+        let mut described: Vec<AggCall> =
             calls.iter().map(|call| self.call(call, &mut beneath)).collect::<Walked<_>>()?;
 
         let expressions: Vec<Tree> = beneath.expressions.iter().map(|(expression, _)| *expression).collect();
@@ -62,6 +54,7 @@ impl Analysis {
         }
         // Without keys and arguments, as in count(*), only the number of rows matters.
         let input = if exprs.is_empty() { plan } else { project(plan, exprs) };
+        self.direct_arguments(&calls, &mut described, &expressions, &input, env)?;
         let mut computed: Vec<Computed> = vec![];
         for (position, key) in keys.iter().enumerate() {
             computed.push(Computed { expression: expressions[*key], position, negated: false });
@@ -69,9 +62,93 @@ impl Analysis {
         for (index, call) in calls.iter().enumerate() {
             computed.push(Computed { expression: *call, position: keys.len() + index, negated: false });
         }
-        let plan = Plan::Aggregate(Aggregate { input: Box::new(input), keys, calls: described });
+        let aggregate = Aggregate { input: Box::new(input), keys, calls: described };
+        let plan = if query.groupingSets.is_null() {
+            Plan::Aggregate(aggregate)
+        } else {
+            self.grouping_sets(query, aggregate, &expressions, &mut computed)?
+        };
         let columns = plan.columns();
         Ok((plan, Scope { vars: Default::default(), computed, columns }))
+    }
+
+    /// Direct arguments are computed from grouping expressions, once per group.
+    fn direct_arguments(
+        &mut self,
+        calls: &[Tree],
+        described: &mut [AggCall],
+        beneath: &[Tree],
+        input: &Plan,
+        env: &Env,
+    ) -> Walked<()> {
+        let computed = beneath.iter().enumerate().map(|(position, expression)| Computed {
+            expression: *expression,
+            position,
+            negated: false,
+        });
+        let scope =
+            Scope { vars: Default::default(), computed: computed.collect(), columns: input.columns() };
+        for (call, described) in calls.iter().zip(described) {
+            let direct =
+                node::cast::<pg_sys::Aggref>(*call).map_or(std::ptr::null_mut(), |call| call.aggdirectargs);
+            for argument in node::nodes(direct) {
+                described.direct_args.push(self.expr(argument, &scope, env)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// GROUPING SETS, ROLLUP and CUBE: one aggregate per set over the same input, with NULL for the keys that are not
+    /// in the set, and the values of GROUPING() as further columns.
+    fn grouping_sets(
+        &mut self,
+        query: &pg_sys::Query,
+        whole: Aggregate,
+        expressions: &[Tree],
+        computed: &mut Vec<Computed>,
+    ) -> Walked<Plan> {
+        let functions = grouping_functions(query);
+        let width = whole.keys.len() + whole.calls.len();
+        for (index, (function, _)) in functions.iter().enumerate() {
+            computed.push(Computed { expression: *function, position: width + index, negated: false });
+        }
+        let input = whole.input.columns();
+        let mut inputs = vec![];
+        for set in parse::grouping_sets(query) {
+            let in_set = |key: usize| is_in_set(query, &set, expressions[key]);
+            let keys: Vec<usize> = whole.keys.iter().copied().filter(|key| in_set(*key)).collect();
+            let plan = Plan::Aggregate(Aggregate {
+                input: whole.input.clone(),
+                keys: keys.clone(),
+                calls: whole.calls.clone(),
+            });
+            let columns = plan.columns();
+            let mut exprs = vec![];
+            for key in &whole.keys {
+                let column = &input[*key];
+                let expr = match keys.iter().position(|kept| kept == key) {
+                    Some(position) => Expr::column(position, &columns[position]),
+                    None => absent(column),
+                };
+                exprs.push((expr, column.name.clone()));
+            }
+            for (position, column) in columns.iter().enumerate().skip(keys.len()) {
+                exprs.push((Expr::column(position, column), column.name.clone()));
+            }
+            for (_, references) in &functions {
+                let bits = references
+                    .iter()
+                    .fold(0, |bits, reference| bits << 1 | i32::from(!set.contains(reference)));
+                exprs.push((self.integer(bits), "grouping".into()));
+            }
+            inputs.push(Plan::Project(Project { input: Box::new(plan), exprs }));
+        }
+        Ok(Plan::UnionAll(UnionAll { inputs }))
+    }
+
+    fn integer(&mut self, value: i32) -> Expr {
+        let ty = self.type_ref(pg_sys::INT4OID, -1, pg_sys::Oid::INVALID);
+        constant(format!("'{value}'::integer"), ty, false, None)
     }
 
     /// The expressions of GROUP BY, and the columns that depend on them through a primary key and are used ungrouped.
@@ -117,7 +194,6 @@ impl Analysis {
             let index = index.ok_or_else(|| Stop::internal("order of an aggregate"))?;
             order_by.push(sort_key(clause, positions[index], targets[index].expr.cast()));
         }
-        let direct = node::nodes(call.aggdirectargs);
         let ty = self.type_ref(call.aggtype, -1, call.aggcollid);
         if order_by.is_empty() && !within_group && is_order_sensitive(function.builtin.as_deref()) {
             self.warn(&format!(
@@ -127,7 +203,7 @@ impl Analysis {
             ));
         }
         Ok(AggCall {
-            direct_args: direct.into_iter().map(|argument| beneath.position(argument, "argument")).collect(),
+            direct_args: vec![],
             args: args.collect(),
             distinct: !call.aggdistinct.is_null(),
             filter: (!call.aggfilter.is_null()).then(|| beneath.position(call.aggfilter.cast(), "condition")),
@@ -140,6 +216,49 @@ impl Analysis {
             function,
         })
     }
+}
+
+/// NULL in place of a key that a grouping set leaves out.
+fn absent(column: &Column) -> Expr {
+    constant(format!("NULL::{}", column.ty.name), column.ty.clone(), true, column.fixed_scale)
+}
+
+fn constant(text: String, ty: TypeRef, nullable: bool, fixed_scale: Option<u16>) -> Expr {
+    Expr {
+        pieces: vec![Piece::Text(text)],
+        ty,
+        volatility: Volatility::Immutable,
+        nullable,
+        strict: true,
+        fixed_scale,
+        shape: Shape::Constant,
+    }
+}
+
+/// True if a grouping expression belongs to a set, which names expressions by their clauses' references.
+fn is_in_set(query: &pg_sys::Query, set: &[i32], expression: Tree) -> bool {
+    node::list::<pg_sys::TargetEntry>(query.targetList).into_iter().any(|target| {
+        set.contains(&(target.ressortgroupref as i32)) && node::equal(target.expr.cast(), expression)
+    })
+}
+
+/// The query's own GROUPING() calls, each once, with the references of their arguments.
+fn grouping_functions(query: &pg_sys::Query) -> Vec<(Tree, Vec<i32>)> {
+    let mut found: Vec<(Tree, Vec<i32>)> = vec![];
+    let mut see = |part: Tree, level: u32| {
+        if let Some(function) = node::cast::<pg_sys::GroupingFunc>(part)
+            && function.agglevelsup == level
+        {
+            let own = if level == 0 { part } else { node::lift(part, level) };
+            if !found.iter().any(|(known, _)| node::equal(*known, own)) {
+                found.push((own, node::integers(function.refs)));
+            }
+        }
+        node::Walk::Into
+    };
+    node::walk(query.targetList.cast(), &mut see);
+    node::walk(query.havingQual, &mut see);
+    found
 }
 
 /// Built-in aggregates whose result shows the order of their input.

@@ -83,6 +83,8 @@ const SETTINGS_ONLY: &[&str] = &[
     "json_populate_record",
     "jsonb_populate_record",
     "string_to_array",
+    "textanycat",
+    "anytextcat",
     // Input of structures over element types, whose own functions count by themselves where they are called.
     "array_in",
     "enum_in",

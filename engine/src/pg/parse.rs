@@ -4,6 +4,15 @@ use super::node::{self, Tree};
 use pgrx::pg_sys;
 use std::ffi::CString;
 
+// The server exports this, but the bindings do not have it (`parser/parse_agg.h`).
+unsafe extern "C-unwind" {
+    fn expand_grouping_sets(
+        sets: *mut pg_sys::List,
+        distinct: bool,
+        limit: std::ffi::c_int,
+    ) -> *mut pg_sys::List;
+}
+
 /// The statements of a text. Syntax errors are the server's.
 pub fn statements(text: &str) -> Vec<&'static pg_sys::RawStmt> {
     let Some(text) = server_text(text) else { return vec![] };
@@ -143,4 +152,15 @@ pub fn string(node: Tree) -> Option<String> {
     // SAFETY: the tag says that the node is a string.
     (node::tag(node) == pg_sys::NodeTag::T_String)
         .then(|| node::text(unsafe { (*node.cast::<pg_sys::String>()).sval }))
+}
+
+/// The grouping sets of a query, each as references of its grouping clauses; ROLLUP and CUBE expanded.
+pub fn grouping_sets(query: &pg_sys::Query) -> Vec<Vec<i32>> {
+    // SAFETY: the parser has checked that there are not too many; a negative limit means none.
+    let sets = unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            expand_grouping_sets(query.groupingSets, query.groupDistinct, -1)
+        })
+    };
+    node::nodes(sets).into_iter().map(|set| node::integers(set.cast())).collect()
 }

@@ -145,8 +145,9 @@ pub struct Aggregate {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AggCall {
     pub function: FunctionRef,
-    /// Direct arguments of an ordered-set aggregate (before WITHIN GROUP).
-    pub direct_args: Vec<usize>,
+    /// Direct arguments of an ordered-set aggregate (before WITHIN GROUP): expressions over grouping columns of the
+    /// input, evaluated once per group.
+    pub direct_args: Vec<Expr>,
     /// Arguments; empty for `count(*)`. For an ordered-set aggregate these are the sort expressions.
     pub args: Vec<usize>,
     pub distinct: bool,

@@ -5,7 +5,9 @@
 //! Where the inverse cannot promise the text for a group (a removed value had the largest display scale, NaN or
 //! infinity occurs), the group is *flagged* and recomputed from the new input.
 
+use crate::expr::Expr;
 use crate::plan::AggCall;
+use crate::sql::lower::substitute;
 use crate::sql::{column_name, list};
 use crate::types::{Arithmetic, Column, TypeRef};
 
@@ -224,7 +226,9 @@ fn call_text(call: &AggCall) -> String {
     let filter =
         call.filter.map(|filter| format!(" FILTER (WHERE i.{})", column_name(filter))).unwrap_or_default();
     if call.within_group {
-        let direct = list(call.direct_args.iter().map(column));
+        let width = call.direct_args.iter().flat_map(Expr::columns).max().map_or(0, |last| last + 1);
+        let names: Vec<String> = (0..width).map(|position| column(&position)).collect();
+        let direct = list(call.direct_args.iter().map(|argument| substitute(argument, &names)));
         return format!("{}({direct}) WITHIN GROUP (ORDER BY {order}){filter}", call.function.name);
     }
     let mut arguments: Vec<String> = call.args.iter().map(column).collect();
