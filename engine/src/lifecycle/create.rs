@@ -299,23 +299,29 @@ fn define(
             ),
             format!("ALTER TABLE {table} ENABLE ALWAYS TRIGGER pgt_guard"),
         ]);
-        spi::ddl_all(state.map_or_else(Vec::new, Maintenance::state_ddl));
-        for state_table in &state_tables {
-            spi::ddl_all([
-                format!("ALTER TABLE {state_table} REPLICA IDENTITY FULL"),
-                format!("GRANT SELECT ON {state_table} TO {}", quote_identifier(&owner)),
-            ]);
-        }
         relation::depend_automatically(query_view, relid);
-        for state_table in &state_tables {
-            if let Some(state) = QualifiedName::parse(state_table).lookup() {
-                relation::depend_automatically(state, relid);
-            }
+        if let Some(maintenance) = state {
+            create_states(maintenance, relid, born.owner);
         }
     });
     let row = DefinitionRow { relid, query_view, shape: &shape, state_tables: &state_tables };
     catalog::as_extension(|| register(new, analyzed, wanted, support, born, &row));
     Ok(())
+}
+
+/// Creates the state tables of a stream table; they go with it and can be read by its owner. The caller runs as the
+/// extension's owner.
+pub fn create_states(maintenance: &Maintenance, stream_table: u32, owner: u32) {
+    let owner = quote_identifier(&security::role_name(owner));
+    spi::ddl_all(maintenance.state_ddl());
+    for table in maintenance.state_tables() {
+        spi::ddl_all([
+            format!("ALTER TABLE {table} REPLICA IDENTITY FULL"),
+            format!("GRANT SELECT ON {table} TO {owner}"),
+        ]);
+        let state = QualifiedName::parse(&table).lookup().expect("the state was just created");
+        relation::depend_automatically(state, stream_table);
+    }
 }
 
 /// The maintenance of the text the server stored.

@@ -1,4 +1,5 @@
 //! Birth and death of stream tables.
 
+pub mod alter;
 pub mod create;
 pub mod remove;

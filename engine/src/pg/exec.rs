@@ -80,6 +80,14 @@ impl Executor {
         processed
     }
 
+    /// As [`Executor::keep`], with the columns the query has.
+    pub fn keep_as_is(&self, name: &str, sql: &str) -> u64 {
+        let mut kept = None;
+        let processed = self.execute(sql, &[], Destination::Rows(&mut kept));
+        self.insert_relation(name, kept.expect("a query keeps its rows"));
+        processed
+    }
+
     /// Makes `name` an empty relation.
     pub fn keep_empty(&self, name: &str, columns: &[RelationColumn]) {
         let store = self.arena.store(columns);

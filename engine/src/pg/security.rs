@@ -54,6 +54,8 @@ pub fn run_ddl_as<T>(role: u32, body: impl FnOnce() -> T) -> T {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
         let nest_level = pg_sys::NewGUCNestLevel();
         set_locally("search_path", "pg_catalog, pg_temp");
+        // What the engine's own DDL cascades to is nothing to tell the user.
+        set_locally("client_min_messages", "warning");
         pg_sys::SetUserIdAndSecContext(
             pg_sys::Oid::from(role),
             context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,

@@ -52,6 +52,11 @@ impl Failure {
         }
     }
 
+    /// It came from [`roll_back`].
+    pub fn is_deliberate(&self) -> bool {
+        self.message == DELIBERATE
+    }
+
     /// The backend was told to stop: never to be absorbed.
     pub fn is_interrupt(&self) -> bool {
         matches!(
@@ -61,6 +66,14 @@ impl Failure {
                 | PgSqlErrorCode::ERRCODE_CRASH_SHUTDOWN
         )
     }
+}
+
+/// What [`roll_back`] raises.
+const DELIBERATE: &str = "pg_trickle: deliberate rollback of a subtransaction";
+
+/// Ends the innermost [`subtransaction`] and undoes what it did.
+pub fn roll_back() -> ! {
+    ereport!(ERROR, PgSqlErrorCode::ERRCODE_TRANSACTION_ROLLBACK, DELIBERATE);
 }
 
 /// Runs `body` and catches an error that unwinds out of it.

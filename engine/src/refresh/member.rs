@@ -116,7 +116,7 @@ pub fn populate(session: &Session, stream_table: &StreamTable) -> Result<()> {
 }
 
 /// The error for a program that cannot be built although the query was accepted.
-fn not_differential(unsupported: Unsupported) -> Error {
+pub fn not_differential(unsupported: Unsupported) -> Error {
     Error::NotDifferential {
         construct: unsupported.construct.name,
         position: None,
@@ -192,7 +192,9 @@ fn probe_sources(executor: &Executor, dependencies: &[Dependency], progress: &Pr
         .iter()
         .filter(|dependency| dependency.is_captured)
         .map(|dependency| {
-            let buffers = buffer::generations(executor, dependency.relid);
+            // Generations without some column this stream table reads were drained before its first snapshot.
+            let mut buffers = buffer::generations(executor, dependency.relid);
+            buffers.retain(|buffer| dependency.columns.iter().all(|attnum| buffer.columns.contains(attnum)));
             let pending = match &progress.frontier {
                 Some(frontier) => gather::probe(executor, &buffers, dependency.relid, frontier),
                 None => Pending::default(),

@@ -9,9 +9,11 @@
 //! Locks need no snapshot and come before it. Everything read afterwards, the frontier included, is read under S1.
 
 pub mod compiled;
+pub mod explain;
 pub mod gather;
 pub mod member;
 pub mod run;
+pub mod verify;
 pub mod wave;
 
 use pg_trickle_core::program::Counts;

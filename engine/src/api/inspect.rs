@@ -1,0 +1,73 @@
+//! Looking at stream tables. Most of it is SQL (`sql/inspect.sql`); here is what needs the engine.
+
+use crate::api::define::{choose, required};
+use crate::catalog::definition;
+use crate::error::{OrReport, Result};
+use crate::pg::exec::Executor;
+use crate::pg::snapshot::Snapshot;
+use crate::refresh::explain;
+use crate::refresh::verify::{self, Finding};
+use pgrx::prelude::*;
+
+/// The id of the stream table a user names; raises if there is none.
+#[pg_extern(stable, parallel_unsafe)]
+fn stream_table_id(name: Option<&str>) -> i64 {
+    definition::resolve(&Executor::new(Snapshot::latest()), "name", name).or_report().pgt_id
+}
+
+/// `value`, or an error that says which argument is NULL or negative.
+#[pg_extern(immutable, parallel_safe)]
+fn required_int(argument: &str, value: Option<i32>) -> i32 {
+    let (code, problem) = match value {
+        Some(value) if value >= 0 => return value,
+        Some(_) => (PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "negative"),
+        None => (PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED, "NULL"),
+    };
+    ereport!(ERROR, code, format!("argument \"{argument}\" must not be {problem}"));
+}
+
+/// `pgtrickle.parse_duration_seconds(input)`.
+#[pg_extern(immutable, parallel_safe)]
+fn parse_duration_seconds(input: Option<&str>) -> i64 {
+    required("input", input)
+        .and_then(|input| Ok(pg_trickle_core::schedule::parse_duration_seconds(input)? as i64))
+        .or_report()
+}
+
+/// `pgtrickle.explain_stream_table(name, format)`: how a stream table is maintained.
+#[pg_extern(volatile, parallel_unsafe)]
+fn explain_stream_table(name: Option<&str>, format: default!(Option<&str>, "'text'")) -> String {
+    explain(name, format).or_report()
+}
+
+fn explain(name: Option<&str>, format: Option<&str>) -> Result<String> {
+    let format = choose("format", required("format", format)?, &["text", "json"])?;
+    let executor = Executor::new(Snapshot::latest());
+    let stream_table = definition::resolve(&executor, "name", name)?;
+    definition::check_owner(&stream_table)?;
+    let explanation = explain::explain(&executor, &stream_table)?;
+    Ok(if format == "json" { explanation.json() } else { explanation.text() })
+}
+
+/// `pgtrickle.verify_stream_table(name, repair)`: refreshes, then compares contents and hidden state with a
+/// recomputation under the same snapshot.
+#[expect(clippy::type_complexity, reason = "the shape of an SQL result")]
+#[pg_extern(volatile, parallel_unsafe)]
+fn verify_stream_table(
+    name: Option<&str>,
+    repair: default!(Option<bool>, "false"),
+) -> TableIterator<
+    'static,
+    (
+        name!(check_name, String),
+        name!(ok, bool),
+        name!(missing_rows, i64),
+        name!(surplus_rows, i64),
+        name!(detail, Option<String>),
+    ),
+> {
+    let findings = required("repair", repair).and_then(|repair| verify::verify(name, repair)).or_report();
+    TableIterator::new(findings.into_iter().map(|Finding { check, missing, surplus, detail }| {
+        (check, missing == 0 && surplus == 0, missing, surplus, detail)
+    }))
+}

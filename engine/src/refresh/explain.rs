@@ -1,0 +1,127 @@
+//! How a stream table is maintained, for people and for tools.
+
+use crate::catalog::definition::{self, StreamTable};
+use crate::error::Result;
+use crate::pg::exec::Executor;
+use crate::refresh::compiled;
+use pg_trickle_core::maintain::ApplyOptions;
+use pg_trickle_core::program::{Action, Program};
+use pg_trickle_core::types::SourceId;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// Everything worth saying, in order.
+pub struct Explanation {
+    name: String,
+    mode: &'static str,
+    effective_mode: &'static str,
+    reason: Option<String>,
+    query: String,
+    key: Option<Vec<String>>,
+    state_tables: Vec<String>,
+    sources: Vec<SourceExplanation>,
+}
+
+struct SourceExplanation {
+    name: String,
+    captured: bool,
+    columns: Vec<String>,
+    /// Steps of the program for a change of this source alone: label and SQL.
+    steps: Vec<(String, String)>,
+}
+
+/// Explains a stream table. The caller has checked that the user may see its program.
+pub fn explain(executor: &Executor, stream_table: &StreamTable) -> Result<Explanation> {
+    let compiled = compiled::load(executor, stream_table)?;
+    let dependencies = definition::dependencies(executor, stream_table.pgt_id);
+    let differential = stream_table.runs_differentially();
+    let sources = compiled.sources.iter().enumerate().map(|(index, source)| {
+        let changed = BTreeSet::from([SourceId(index as u32)]);
+        let program =
+            if differential { compiled.delta(&changed, ApplyOptions::default()).ok() } else { None };
+        SourceExplanation {
+            name: source.name.clone(),
+            captured: dependencies
+                .iter()
+                .any(|dependency| dependency.relid == source.relid && dependency.is_captured),
+            columns: source.columns.iter().map(|column| column.column.name.clone()).collect(),
+            steps: program.map_or_else(Vec::new, |program| steps(&program)),
+        }
+    });
+    let names = |key: &Vec<usize>| {
+        key.iter().map(|&position| compiled.shape.columns[position].name.clone()).collect()
+    };
+    Ok(Explanation {
+        name: stream_table.display_name(),
+        mode: stream_table.mode.as_str(),
+        effective_mode: if differential { "DIFFERENTIAL" } else { "FULL" },
+        reason: stream_table.downgrade_reason.clone(),
+        query: compiled.query_sql.clone(),
+        key: stream_table.key.as_ref().map(names),
+        state_tables: stream_table.state_tables.clone(),
+        sources: sources.collect(),
+    })
+}
+
+fn steps(program: &Program) -> Vec<(String, String)> {
+    let sql = |action: &Action| match action {
+        Action::Select { sql, .. } | Action::Modify { sql, .. } | Action::Check { sql, .. } => sql.clone(),
+    };
+    program.steps.iter().map(|step| (step.label.clone(), sql(&step.action))).collect()
+}
+
+impl Explanation {
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = format!("stream table {}\n", self.name);
+        let mut line = |label: &str, value: &str| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{label}: {value}");
+        };
+        line("mode", &format!("{} (effective {})", self.mode, self.effective_mode));
+        if let Some(reason) = &self.reason {
+            line("not differential because", reason);
+        }
+        line("rows are found by", &self.key_text());
+        if !self.state_tables.is_empty() {
+            line("state", &self.state_tables.join(", "));
+        }
+        line("query", &format!("\n{}", self.query));
+        for source in &self.sources {
+            let capture = if source.captured { "captured" } else { "not captured" };
+            line("\nsource", &format!("{} ({capture}): {}", source.name, source.columns.join(", ")));
+            for (label, sql) in &source.steps {
+                line(&format!("-- {label}"), &format!("\n{sql}"));
+            }
+        }
+        text
+    }
+
+    fn key_text(&self) -> String {
+        match &self.key {
+            None => "their whole content (a bag)".to_owned(),
+            Some(key) if key.is_empty() => "being the only one".to_owned(),
+            Some(key) => format!("key ({})", key.join(", ")),
+        }
+    }
+
+    /// For tools.
+    pub fn json(&self) -> String {
+        let sources: Vec<Value> = self
+            .sources
+            .iter()
+            .map(|source| {
+                let steps: Vec<Value> =
+                    source.steps.iter().map(|(label, sql)| json!({"label": label, "sql": sql})).collect();
+                json!({"name": source.name, "captured": source.captured, "columns": source.columns, "steps": steps})
+            })
+            .collect();
+        json!({
+            "stream_table": self.name, "mode": self.mode, "effective_mode": self.effective_mode,
+            "reason": self.reason, "query": self.query, "key": self.key, "state_tables": self.state_tables,
+            "sources": sources,
+        })
+        .to_string()
+    }
+}
