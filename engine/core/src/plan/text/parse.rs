@@ -474,7 +474,10 @@ impl<'a> Cursor<'a> {
     fn call(&mut self, name: String) -> Parsed<AggCall> {
         let function = self.function()?;
         let args = self.numbers()?;
-        let direct_args = if self.eat("direct") { self.numbers()? } else { vec![] };
+        let mut direct_args = vec![];
+        while self.eat("direct") {
+            direct_args.push(self.expr()?);
+        }
         let distinct = self.eat("distinct");
         let within_group = self.eat("within");
         let variadic = self.eat("variadic");

@@ -207,8 +207,8 @@ fn sort_key(key: &SortKey) -> String {
 /// `name = sum/2108 1 distinct filter 2 order 3 desc, 4 int8 at 30`.
 fn call(call: &AggCall) -> String {
     let mut text = format!("{} = {}{}", name(&call.name), function(&call.function), numbers(&call.args));
-    if !call.direct_args.is_empty() {
-        text += &format!(" direct{}", numbers(&call.direct_args));
+    for argument in &call.direct_args {
+        text += &format!(" direct {}", expr(argument));
     }
     for (is_set, word) in
         [(call.distinct, " distinct"), (call.within_group, " within"), (call.variadic, " variadic")]
