@@ -93,7 +93,8 @@ impl Frontier {
 
     /// Whether a captured row of `source` is still to be consumed.
     pub fn is_pending(&self, source: u32, xid: u64, change_id: i64) -> bool {
-        !self.snapshot.sees(xid) && !(xid == self.own_xid && change_id <= self.consumed_of(source))
+        let is_consumed_own = xid == self.own_xid && change_id <= self.consumed_of(source);
+        !self.snapshot.sees(xid) && !is_consumed_own
     }
 
     /// The same as an SQL condition on a buffer's columns `xid` and `change_id` under the alias `alias`. Both arms
