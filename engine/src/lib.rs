@@ -18,4 +18,9 @@ pgrx::extension_sql_file!("../../sql/bootstrap.sql", name = "bootstrap", bootstr
 pgrx::extension_sql_file!("../../sql/catalog.sql", name = "catalog", requires = ["bootstrap"]);
 pgrx::extension_sql_file!("../../sql/functions.sql", name = "functions", requires = ["catalog"]);
 pgrx::extension_sql_file!("../../sql/views.sql", name = "views", requires = ["functions"]);
-pgrx::extension_sql_file!("../../sql/inspect.sql", name = "inspect", finalize);
+pgrx::extension_sql_file!(
+    "../../sql/inspect.sql",
+    name = "inspect",
+    requires = ["views", api::inspect::stream_table_id, api::inspect::required_int]
+);
+pgrx::extension_sql_file!("../../sql/events.sql", name = "events", finalize);

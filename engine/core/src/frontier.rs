@@ -91,6 +91,11 @@ impl Frontier {
         self.consumed.get(&source).copied().unwrap_or(0)
     }
 
+    /// The same snapshot with nothing consumed of the own transaction.
+    pub fn without_positions(&self) -> Frontier {
+        Frontier { consumed: BTreeMap::new(), ..self.clone() }
+    }
+
     /// Whether a captured row of `source` is still to be consumed.
     pub fn is_pending(&self, source: u32, xid: u64, change_id: i64) -> bool {
         let is_consumed_own = xid == self.own_xid && change_id <= self.consumed_of(source);

@@ -11,13 +11,13 @@ use pgrx::prelude::*;
 
 /// The id of the stream table a user names; raises if there is none.
 #[pg_extern(stable, parallel_unsafe)]
-fn stream_table_id(name: Option<&str>) -> i64 {
+pub fn stream_table_id(name: Option<&str>) -> i64 {
     definition::resolve(&Executor::new(Snapshot::latest()), "name", name).or_report().pgt_id
 }
 
 /// `value`, or an error that says which argument is NULL or negative.
 #[pg_extern(immutable, parallel_safe)]
-fn required_int(argument: &str, value: Option<i32>) -> i32 {
+pub fn required_int(argument: &str, value: Option<i32>) -> i32 {
     let (code, problem) = match value {
         Some(value) if value >= 0 => return value,
         Some(_) => (PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE, "negative"),

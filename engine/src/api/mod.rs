@@ -2,7 +2,8 @@
 
 mod alter;
 mod define;
-mod inspect;
+mod events;
+pub mod inspect;
 mod refresh;
 mod validate;
 mod version;

@@ -10,6 +10,8 @@
 //! partitions, present and future, and a MERGE that moves rows between partitions records nothing in transition tables.
 
 pub mod buffer;
+pub mod collect;
+pub mod ddl;
 pub mod install;
 pub mod job;
 pub mod trigger;

@@ -3,6 +3,7 @@
 pub mod definition;
 pub mod progress;
 
+use crate::pg::fmgr;
 use crate::pg::relation;
 use crate::pg::security;
 
@@ -33,5 +34,5 @@ pub fn as_extension<T>(body: impl FnOnce() -> T) -> T {
 
 /// Runs engine-made DDL as the extension's owner.
 pub fn ddl_as_extension<T>(body: impl FnOnce() -> T) -> T {
-    security::run_ddl_as(extension_owner(), body)
+    security::run_ddl_as(extension_owner(), || fmgr::own_ddl(body))
 }

@@ -201,6 +201,29 @@ thread_local! {
     static APPLYING: Cell<u32> = const { Cell::new(0) };
 }
 
+thread_local! {
+    /// How many scopes of the engine's own DDL are open; event triggers leave that alone.
+    static OWN_DDL: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Runs `body`, whose DDL is the engine's own.
+pub fn own_ddl<T>(body: impl FnOnce() -> T) -> T {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            OWN_DDL.set(OWN_DDL.get() - 1);
+        }
+    }
+    OWN_DDL.set(OWN_DDL.get() + 1);
+    let _leave = Leave;
+    body()
+}
+
+/// Whether the running DDL is the engine's own.
+pub fn is_own_ddl() -> bool {
+    OWN_DDL.get() > 0
+}
+
 /// Lets data-modifying statements of `body` through the guard of stream table `relid`.
 pub fn applying_to<T>(relid: u32, body: impl FnOnce() -> T) -> T {
     struct Reset(u32);

@@ -176,7 +176,7 @@ fn check_rights(executor: &Executor, stream_table: &StreamTable, dependencies: &
     Ok(())
 }
 
-fn check_hostile_objects(executor: &Executor, stream_table: &StreamTable) -> Result<()> {
+pub fn check_hostile_objects(executor: &Executor, stream_table: &StreamTable) -> Result<()> {
     let found = executor.row(
         include_str!("../../../sql/queries/hostile_objects.sql"),
         &[Param::Oid(stream_table.relid), Param::Oid(stream_table.query_view)],
@@ -233,7 +233,7 @@ fn reason_to_recompute(
              WHERE i.relid OPERATOR(pg_catalog.=) ANY (ARRAY( \
                  SELECT d.source_relid FROM pgtrickle.pgt_dependencies AS d \
                  WHERE d.pgt_id OPERATOR(pg_catalog.=) $1)) AND {} LIMIT 1",
-            Frontier { consumed: BTreeMap::new(), ..frontier.clone() }.pending_sql(0, "i")
+            frontier.without_positions().pending_sql(0, "i")
         ),
         &[Param::Int(stream_table.pgt_id)],
     );

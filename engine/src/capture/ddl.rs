@@ -1,0 +1,84 @@
+//! Reactions to DDL on sources and stream tables, called by the event trigger in `sql/events.sql`.
+//!
+//! They run in the user's transaction. They never update a row of the catalog and never claim: what a refresh has to
+//! know is inserted into `pgt_invalidations`. What would break the next writer, a capture function with old column
+//! names or triggers switched on wrongly, is mended at once, under the lock the user's command holds anyway.
+
+use crate::capture::buffer;
+use crate::capture::install;
+use crate::catalog;
+use crate::catalog::definition;
+use crate::error::{Error, Result};
+use crate::pg::exec::Executor;
+use crate::pg::snapshot::Snapshot;
+use crate::pg::value::Param;
+use crate::pg::{fmgr, spi};
+
+/// A relation was created or altered, or a trigger or rule was put on it.
+pub fn relation_changed(relid: u32, command: &str) -> Result<()> {
+    if fmgr::is_own_ddl() {
+        return Ok(());
+    }
+    let executor = Executor::new(Snapshot::latest());
+    if let Some(stream_table) = definition::by_relid(&executor, relid)? {
+        crate::refresh::member::check_hostile_objects(&executor, &stream_table)?;
+    }
+    if matches!(command, "CREATE TRIGGER" | "CREATE RULE") {
+        return Ok(());
+    }
+    catalog::as_extension(|| {
+        for source in captured_roots(&executor, relid) {
+            note(&executor, source, command);
+            if definition::by_relid(&executor, source)?.is_none() {
+                install::renew_function(&executor, source);
+                let statements = install::missing_triggers(&executor, source);
+                catalog::ddl_as_extension(|| spi::ddl_all(statements));
+            }
+        }
+        Ok::<(), Error>(())
+    })
+}
+
+/// A relation was dropped.
+pub fn relation_dropped(relid: u32, command: &str) {
+    let executor = Executor::new(Snapshot::latest());
+    catalog::as_extension(|| {
+        let matters = executor
+            .row(
+                "SELECT 1 WHERE EXISTS (SELECT 1 FROM pgtrickle.pgt_definitions AS d \
+                     WHERE $1 OPERATOR(pg_catalog.=) d.pgt_relid OR $1 OPERATOR(pg_catalog.=) d.query_view) \
+                 OR EXISTS (SELECT 1 FROM pgtrickle.pgt_dependencies AS p \
+                     WHERE p.source_relid OPERATOR(pg_catalog.=) $1)",
+                &[Param::Oid(relid)],
+            )
+            .is_some();
+        if matters {
+            note(&executor, relid, command);
+        }
+    });
+}
+
+fn note(executor: &Executor, relid: u32, command: &str) {
+    executor.modify(
+        "INSERT INTO pgtrickle.pgt_invalidations (relid, command) VALUES ($1, $2)",
+        &[Param::Oid(relid), Param::text(command)],
+    );
+}
+
+/// The captured sources whose contents a relation belongs to: itself, and what it is a partition or child of.
+fn captured_roots(executor: &Executor, relid: u32) -> Vec<u32> {
+    executor
+        .rows(
+            "WITH RECURSIVE above AS ( \
+                 SELECT $1 AS relid \
+                 UNION \
+                 SELECT i.inhparent FROM above AS a \
+                 JOIN pg_catalog.pg_inherits AS i ON i.inhrelid OPERATOR(pg_catalog.=) a.relid \
+             ) SELECT a.relid FROM above AS a ORDER BY a.relid",
+            &[Param::Oid(relid)],
+        )
+        .iter()
+        .map(|row| row.oid(0))
+        .filter(|&source| !buffer::generations(executor, source).is_empty())
+        .collect()
+}
