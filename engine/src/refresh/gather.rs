@@ -62,8 +62,13 @@ pub fn consolidate(
     frontier: &Frontier,
 ) -> u64 {
     let width = source.columns.len();
+    // A generation without one of the columns ended before this consumer's first frontier: the switch to a wider one
+    // waited for its writers, so none of its rows is pending here.
+    let holds_columns =
+        |buffer: &&Buffer| source.columns.iter().all(|column| buffer.columns.contains(&column.attnum));
     let arms: Vec<String> = buffers
         .iter()
+        .filter(holds_columns)
         .map(|buffer| {
             let table = relation::qualified_name(buffer.relid).expect("a locked buffer exists");
             let columns: String = source
