@@ -65,7 +65,7 @@ fn report(analyzed: &Analyzed) -> Vec<Check> {
     rows.extend(analyzed.functions.iter().map(|function| row("function", &function.name, "info")));
     rows.extend(analyzed.warnings.iter().map(|warning| row("warning", warning, "warning")));
     if let Ok(plan) = &analyzed.plan {
-        rows.push(row("plan", &format!("{plan:?}"), "info"));
+        rows.push(row("plan", &plan.to_string(), "info"));
     }
     rows
 }
