@@ -138,7 +138,7 @@ fn relation(leaf: Leaf, choices: &mut Choices) -> Relation {
             };
             Column {
                 name: char::from(b'a' + index as u8).to_string(),
-                nullable: !(is_keyed && index == 0) && !choices.percent(30),
+                nullable: (index > 0 || !is_keyed) && !choices.percent(30),
                 fixed_scale: (ty.typmod >= 0 && ty.arithmetic == Arithmetic::Numeric).then_some(2),
                 ty,
             }
