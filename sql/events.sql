@@ -1,6 +1,7 @@
 -- Event triggers: DDL on sources and stream tables.
 
-REVOKE ALL ON FUNCTION pgtrickle.relation_changed(oid, text), pgtrickle.relation_dropped(oid, text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION pgtrickle.relation_changed(oid, text), pgtrickle.relation_dropped(oid, text),
+    pgtrickle.collect_changes() FROM PUBLIC;
 
 CREATE FUNCTION pgtrickle.on_ddl() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
