@@ -5,8 +5,10 @@
 //! `harness test` one server per PostgreSQL version serves all tests; under a plain `cargo nextest run` each test
 //! starts its own.
 
+pub mod agreement;
 pub mod cluster;
 pub mod demo;
+pub mod isolation;
 pub mod lint;
 pub mod package;
 pub mod process;
@@ -15,4 +17,5 @@ pub mod replay;
 pub mod report;
 pub mod serve;
 pub mod session;
+pub mod slt;
 pub mod test_run;
