@@ -3,6 +3,7 @@
 //! Errors the server itself raises pass through unchanged.
 
 use crate::analyze::AnalyzeError;
+use crate::pg::xact::Failure;
 use pg_trickle_core::schedule::InvalidSchedule;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
@@ -52,8 +53,19 @@ pub enum Error {
     Busy { name: String },
     /// A claimed fact does not hold: a bug in this product, or the stream table was tampered with.
     Inconsistent { message: String, detail: String },
-    /// Installing capture failed in the one-shot worker.
-    Worker { code: PgSqlErrorCode, message: String, detail: Option<String>, hint: Option<String> },
+    /// What a subtransaction or a worker raised, handed on.
+    Raised { code: PgSqlErrorCode, message: String, detail: Option<String>, hint: Option<String> },
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        Error::Raised {
+            code: failure.code,
+            message: failure.message,
+            detail: failure.detail,
+            hint: failure.hint,
+        }
+    }
 }
 
 impl From<InvalidSchedule> for Error {
@@ -211,7 +223,7 @@ impl Error {
                 Some(detail),
                 Some("pgtrickle.verify_stream_table(name, repair => true) rebuilds the stream table.".to_owned()),
             ),
-            Error::Worker { code, message, detail, hint } => (code, message, detail, hint),
+            Error::Raised { code, message, detail, hint } => (code, message, detail, hint),
         };
         Presentation { code, message, detail, hint }
     }

@@ -5,7 +5,7 @@ use crate::error::{Error, OrReport, Result};
 use crate::lifecycle::create::{self, NewStreamTable};
 use crate::lifecycle::remove;
 use crate::pg::relation::QualifiedName;
-use pg_trickle_core::schedule::{InvalidSchedule, Schedule};
+use pg_trickle_core::schedule::Schedule;
 use pgrx::datum::Interval;
 use pgrx::prelude::*;
 

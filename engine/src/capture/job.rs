@@ -51,7 +51,7 @@ pub fn run(pgt_id: i64, wanted: &[Wanted]) -> Result<bool> {
         Ok(reply) => reply,
         Err(NoReply::NoSlot) => return Ok(false),
         Err(NoReply::Died) => {
-            return Err(Error::Worker {
+            return Err(Error::Raised {
                 code: PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
                 message: "the worker that installs change capture ended unexpectedly".to_owned(),
                 detail: None,
@@ -62,7 +62,7 @@ pub fn run(pgt_id: i64, wanted: &[Wanted]) -> Result<bool> {
     let reply: Reply = serde_json::from_slice(&reply).expect("the worker replies in the agreed form");
     match reply {
         None => Ok(true),
-        Some(refusal) => Err(Error::Worker {
+        Some(refusal) => Err(Error::Raised {
             code: PgSqlErrorCode::from(refusal.code),
             message: refusal.message,
             detail: refusal.detail,

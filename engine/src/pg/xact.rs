@@ -52,6 +52,19 @@ impl Failure {
         }
     }
 
+    /// An expression could not be evaluated, or the engine found its own bookkeeping wrong: another way to compute the
+    /// same may succeed.
+    pub fn is_about_data(&self) -> bool {
+        let class = |code: PgSqlErrorCode| code as i32 & 0xfff;
+        [
+            PgSqlErrorCode::ERRCODE_DATA_EXCEPTION,
+            PgSqlErrorCode::ERRCODE_CARDINALITY_VIOLATION,
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        ]
+        .iter()
+        .any(|&known| class(known) == class(self.code))
+    }
+
     /// It came from [`roll_back`].
     pub fn is_deliberate(&self) -> bool {
         self.message == DELIBERATE

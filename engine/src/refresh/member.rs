@@ -9,15 +9,16 @@ use crate::pg::exec::Executor;
 use crate::pg::value::Param;
 use crate::pg::{security, snapshot, xact};
 use crate::refresh::compiled::{self, Compiled};
+use crate::refresh::constraints::Constraints;
 use crate::refresh::gather::{self, Pending};
+use crate::refresh::task::{Choice, Task};
 use crate::refresh::{Action, Initiator, RowCounts, run};
 use pg_trickle_core::frontier::{Frontier, TransactionSnapshot};
-use pg_trickle_core::maintain::{ApplyOptions, populate_by_query, recompute_by_query};
-use pg_trickle_core::program::{Program, source_delta_name};
+use pg_trickle_core::maintain::populate_by_query;
+use pg_trickle_core::program::source_delta_name;
 use pg_trickle_core::query::Unsupported;
 use pg_trickle_core::types::SourceId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 use std::time::Instant;
 
 /// What all members of a wave share.
@@ -68,11 +69,17 @@ pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Re
         return Ok(Refreshed { action: Action::NoData, counts: RowCounts::default(), positions });
     }
     let compiled = compiled::load(executor, stream_table)?;
-    let options = apply_options(executor, stream_table);
-    let task = choose(session, stream_table, &compiled, &progress, &sources, reason, options)?;
-    let counts = match &task.program {
-        Some(program) => run::run(executor, stream_table, program)?,
-        None => RowCounts::default(),
+    let constraints = Constraints::load(executor, stream_table);
+    let choice = Choice { stream_table, compiled: &compiled, constraints: &constraints };
+    let (task, counts) = match choice.recompute_first(progress.state_is_valid, reason)? {
+        Some(task) => choice.run(executor, task)?,
+        None => {
+            let frontier =
+                progress.frontier.as_ref().expect("without a frontier there is a reason to recompute");
+            let (changed, rows) =
+                catalog::as_extension(|| gather_changes(executor, &compiled, frontier, &sources));
+            choice.run(executor, choice.change(&changed, rows)?)?
+        }
     };
     catalog::as_extension(|| {
         if let Some(output) = task.program.as_ref().and_then(|program| program.output.as_deref()) {
@@ -240,77 +247,6 @@ fn reason_to_recompute(
     invalidated.map(|_| "source altered")
 }
 
-/// What one refresh will do.
-struct Task {
-    action: Action,
-    reason: Option<String>,
-    program: Option<Rc<Program>>,
-    delta_rows: u64,
-    keeps_state: bool,
-    /// Differential maintenance was wanted and something stood in the way.
-    is_fallback: bool,
-}
-
-fn choose(
-    session: &Session,
-    stream_table: &StreamTable,
-    compiled: &Compiled,
-    progress: &Progress,
-    sources: &[Source],
-    reason: Option<&'static str>,
-    options: ApplyOptions,
-) -> Result<Task> {
-    let full = |reason: Option<String>, is_fallback| Task {
-        action: Action::Full,
-        reason,
-        program: Some(Rc::new(recompute_by_query(
-            &compiled.shape,
-            &stream_table.names(),
-            &compiled.query_sql,
-            options,
-        ))),
-        delta_rows: 0,
-        keeps_state: false,
-        is_fallback,
-    };
-    let maintenance = match &compiled.maintenance {
-        Ok(maintenance) if stream_table.runs_differentially() => maintenance,
-        Ok(_) => return Ok(full(reason.map(str::to_owned), false)),
-        Err(unsupported) => {
-            return Ok(full(Some(unsupported.reason.clone()), stream_table.runs_differentially()));
-        }
-    };
-    let reason = match reason {
-        None if !progress.state_is_valid => Some("state is to be rebuilt"),
-        other => other,
-    };
-    let (Some(frontier), None) = (&progress.frontier, reason) else {
-        return Ok(Task {
-            action: Action::Reinitialize,
-            reason: reason.map(str::to_owned),
-            program: Some(Rc::new(maintenance.recompute(options).map_err(not_differential)?)),
-            delta_rows: 0,
-            keeps_state: true,
-            is_fallback: false,
-        });
-    };
-    let (changed, delta_rows) =
-        catalog::as_extension(|| gather_changes(&session.executor, compiled, frontier, sources));
-    let program = if changed.is_empty() {
-        None
-    } else {
-        Some(compiled.delta(&changed, options).map_err(not_differential)?)
-    };
-    Ok(Task {
-        action: if program.is_some() { Action::Differential } else { Action::NoData },
-        reason: None,
-        program,
-        delta_rows,
-        keeps_state: true,
-        is_fallback: false,
-    })
-}
-
 /// Consolidates the pending changes of every source; returns which sources have any, and the number of their rows.
 fn gather_changes(
     executor: &Executor,
@@ -334,20 +270,6 @@ fn gather_changes(
         }
     }
     (changed, rows)
-}
-
-fn apply_options(executor: &Executor, stream_table: &StreamTable) -> ApplyOptions {
-    let row = executor
-        .row(
-            "SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i \
-             WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND (i.indisunique OR i.indisexclusion)",
-            &[Param::Oid(stream_table.relid)],
-        )
-        .expect("an aggregate returns a row");
-    // The engine's own unique index exists for some keys only; one more than that is the user's. Taking the safe
-    // path when in doubt only costs an update in place.
-    let own = i64::from(stream_table.key.as_ref().is_some_and(|key| !key.is_empty()));
-    ApplyOptions { has_extra_unique: row.int(0) > own }
 }
 
 fn has_consumers(executor: &Executor, stream_table: &StreamTable) -> bool {

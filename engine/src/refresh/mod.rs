@@ -9,10 +9,12 @@
 //! Locks need no snapshot and come before it. Everything read afterwards, the frontier included, is read under S1.
 
 pub mod compiled;
+pub mod constraints;
 pub mod explain;
 pub mod gather;
 pub mod member;
 pub mod run;
+pub mod task;
 pub mod verify;
 pub mod wave;
 

@@ -139,12 +139,7 @@ fn states(wave: &Wave, stream_table: &StreamTable, compiled: &Compiled) -> Resul
     });
     executor.clear_relations();
     match undone {
-        Err(failure) if !failure.is_deliberate() => Err(Error::Worker {
-            code: failure.code,
-            message: failure.message,
-            detail: failure.detail,
-            hint: failure.hint,
-        }),
+        Err(failure) if !failure.is_deliberate() => Err(failure.into()),
         _ => findings,
     }
 }

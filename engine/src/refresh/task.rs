@@ -1,0 +1,146 @@
+//! What one refresh does, and what it does instead when that raises.
+//!
+//! A program may evaluate an expression that the defining query never evaluates: a stage computes a cast that stands
+//! under CASE, a delta meets a row that a recompute would not see. So a program that raises is undone and the next
+//! slower one tried: change, rebuild of all states, the defining query itself. What that raises, the user sees.
+
+use crate::catalog::definition::StreamTable;
+use crate::error::Result;
+use crate::pg::exec::Executor;
+use crate::pg::xact::{self, Failure};
+use crate::refresh::compiled::Compiled;
+use crate::refresh::constraints::Constraints;
+use crate::refresh::member::not_differential;
+use crate::refresh::{Action, RowCounts, run};
+use pg_trickle_core::maintain::recompute_by_query;
+use pg_trickle_core::program::Program;
+use pg_trickle_core::types::SourceId;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+/// One way to refresh.
+pub struct Task {
+    pub action: Action,
+    pub reason: Option<String>,
+    /// None: nothing is to be done but to move the frontier.
+    pub program: Option<Rc<Program>>,
+    /// Consolidated rows of the sources' changes.
+    pub delta_rows: u64,
+    /// The states are right afterwards.
+    pub keeps_state: bool,
+    /// Differential maintenance was wanted and something stood in the way.
+    pub is_fallback: bool,
+}
+
+/// What there is to choose from.
+pub struct Choice<'a> {
+    pub stream_table: &'a StreamTable,
+    pub compiled: &'a Compiled,
+    pub constraints: &'a Constraints,
+}
+
+impl Choice<'_> {
+    /// The task if changes do not matter: no differential maintenance, states that are not valid, or a `reason`.
+    pub fn recompute_first(&self, state_is_valid: bool, reason: Option<&str>) -> Result<Option<Task>> {
+        let wants_changes = self.stream_table.runs_differentially();
+        match &self.compiled.maintenance {
+            Ok(_) if wants_changes && state_is_valid && reason.is_none() => Ok(None),
+            Ok(_) if wants_changes => {
+                let reason = reason.unwrap_or("state is to be rebuilt").to_owned();
+                self.rebuild(reason, false).map(Some)
+            }
+            Ok(_) => Ok(Some(self.by_query(reason.map(str::to_owned), false))),
+            Err(unsupported) => Ok(Some(self.by_query(Some(unsupported.reason.clone()), wants_changes))),
+        }
+    }
+
+    /// The task for a change of these sources.
+    pub fn change(&self, changed: &BTreeSet<SourceId>, delta_rows: u64) -> Result<Task> {
+        let program = if changed.is_empty() {
+            None
+        } else {
+            Some(self.compiled.delta(changed, self.constraints.options).map_err(not_differential)?)
+        };
+        Ok(Task {
+            action: if program.is_some() { Action::Differential } else { Action::NoData },
+            reason: None,
+            program,
+            delta_rows,
+            keeps_state: true,
+            is_fallback: false,
+        })
+    }
+
+    /// All states anew, and the difference of the stream table.
+    fn rebuild(&self, reason: String, is_fallback: bool) -> Result<Task> {
+        let maintenance =
+            self.compiled.maintenance.as_ref().map_err(|error| not_differential(error.clone()))?;
+        let program = maintenance.recompute(self.constraints.options).map_err(not_differential)?;
+        Ok(Task {
+            action: Action::Reinitialize,
+            reason: Some(reason),
+            program: Some(Rc::new(program)),
+            delta_rows: 0,
+            keeps_state: true,
+            is_fallback,
+        })
+    }
+
+    /// The defining query as it stands, without state.
+    fn by_query(&self, reason: Option<String>, is_fallback: bool) -> Task {
+        Task {
+            action: Action::Full,
+            reason,
+            program: Some(Rc::new(recompute_by_query(
+                &self.compiled.shape,
+                &self.stream_table.names(),
+                &self.compiled.query_sql,
+                self.constraints.options,
+            ))),
+            delta_rows: 0,
+            keeps_state: false,
+            is_fallback,
+        }
+    }
+
+    /// Runs a task or what replaces it; returns the one that succeeded.
+    pub fn run(&self, executor: &Executor, first: Task) -> Result<(Task, RowCounts)> {
+        self.constraints.checked_at_once(|| self.run_chain(executor, first))
+    }
+
+    fn run_chain(&self, executor: &Executor, first: Task) -> Result<(Task, RowCounts)> {
+        let mut task = first;
+        loop {
+            let Some(program) = task.program.clone() else { return Ok((task, RowCounts::default())) };
+            if task.action == Action::Full {
+                let counts = run::run(executor, self.stream_table, &program)?;
+                return Ok((task, counts));
+            }
+            let attempt = xact::subtransaction(|| {
+                run::run(executor, self.stream_table, &program).unwrap_or_else(|error| error.report())
+            });
+            match attempt {
+                Ok(counts) => return Ok((task, counts)),
+                Err(failure) if failure.is_about_data() => {
+                    executor.clear_relations();
+                    task = self.instead(&task, &failure)?;
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    fn instead(&self, failed: &Task, failure: &Failure) -> Result<Task> {
+        pgrx::warning!(
+            "{} refresh of stream table \"{}\" failed and is replaced by a recomputation: {}",
+            failed.action.as_str(),
+            self.stream_table.display_name(),
+            failure.message
+        );
+        let reason = format!("{} failed: {}", failed.action.as_str(), failure.message);
+        match failed.action {
+            Action::Differential => self.rebuild(reason, true),
+            _ => Ok(self.by_query(Some(reason), true)),
+        }
+    }
+}
