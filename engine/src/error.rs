@@ -228,16 +228,6 @@ impl Error {
         Presentation { code, message, detail, hint }
     }
 
-    /// SQLSTATE.
-    pub fn code(&self) -> PgSqlErrorCode {
-        self.presentation().code
-    }
-
-    /// The message without detail and hint.
-    pub fn message(&self) -> String {
-        self.presentation().message
-    }
-
     /// Raises the error.
     pub fn report(&self) -> ! {
         let presentation = self.presentation();

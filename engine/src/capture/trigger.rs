@@ -346,7 +346,7 @@ pub fn removal_ddl(source: u32) -> Vec<String> {
 fn dollar_quote(text: &str) -> String {
     let mut tag = "$pgt$".to_owned();
     while text.contains(&tag) {
-        tag.insert_str(tag.len() - 1, "_");
+        tag.insert(tag.len() - 1, '_');
     }
     format!("{tag}{text}{tag}")
 }

@@ -10,14 +10,12 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone)]
 pub struct Progress {
     pub version: i64,
-    pub is_populated: bool,
     /// None if never populated, or if the stored one belongs to another cluster or database.
     pub frontier: Option<Frontier>,
     /// The stored frontier is another cluster's or database's.
     pub is_foreign: bool,
     pub state_is_valid: bool,
     pub needs_reinit: bool,
-    pub consecutive_errors: i64,
 }
 
 /// Which cluster and database a frontier belongs to.
@@ -43,12 +41,10 @@ pub fn load(executor: &Executor, pgt_id: i64, home: Home) -> Option<Progress> {
             != (Some(home.system_identifier), Some(i64::from(home.database)));
     Some(Progress {
         version: row.int(0),
-        is_populated: row.flag(1),
         frontier: stored.filter(|_| !is_foreign),
         is_foreign,
         state_is_valid: row.flag(7),
         needs_reinit: row.flag(8),
-        consecutive_errors: row.int(10),
     })
 }
 

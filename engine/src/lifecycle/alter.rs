@@ -104,13 +104,12 @@ fn change_mode(stream_table: &StreamTable, mode: Mode) -> Result<()> {
     }
     let compiled = compiled::load(&executor, &stream_table)?;
     let mut state_tables = stream_table.state_tables.clone();
-    if let Ok(maintenance) = &compiled.maintenance {
-        if mode != Mode::Full && stream_table.is_differential && state_tables.is_empty() {
-            state_tables = maintenance.state_tables();
-            catalog::ddl_as_extension(|| {
-                create::create_states(maintenance, stream_table.relid, stream_table.owner);
-            });
-        }
+    let needs_states = mode != Mode::Full && stream_table.is_differential && state_tables.is_empty();
+    if let (Ok(maintenance), true) = (&compiled.maintenance, needs_states) {
+        state_tables = maintenance.state_tables();
+        catalog::ddl_as_extension(|| {
+            create::create_states(maintenance, stream_table.relid, stream_table.owner);
+        });
     }
     let json = serde_json::to_string(&state_tables).expect("strings serialise");
     catalog::as_extension(|| {

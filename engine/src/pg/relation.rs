@@ -105,13 +105,6 @@ pub fn quote_identifier(name: &str) -> String {
     unsafe { CStr::from_ptr(pg_sys::quote_identifier(name.as_ptr())).to_string_lossy().into_owned() }
 }
 
-/// A string literal.
-pub fn quote_literal(text: &str) -> String {
-    let text = CString::new(text).expect("literals have no NUL");
-    // SAFETY: returns a copy in the current context.
-    unsafe { CStr::from_ptr(pg_sys::quote_literal_cstr(text.as_ptr())).to_string_lossy().into_owned() }
-}
-
 /// `InvalidSubTransactionId`, absent from the bindings.
 const INVALID_SUBTRANSACTION: pg_sys::SubTransactionId = 0;
 

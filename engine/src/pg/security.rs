@@ -9,11 +9,6 @@ pub fn current_user() -> u32 {
     unsafe { pg_sys::GetUserId() }.to_u32()
 }
 
-pub fn is_superuser(role: u32) -> bool {
-    // SAFETY: syscache lookup.
-    unsafe { pg_sys::superuser_arg(pg_sys::Oid::from(role)) }
-}
-
 /// Whether `member` has the privileges of `role` (superusers have everybody's).
 pub fn has_privileges_of(member: u32, role: u32) -> bool {
     // SAFETY: syscache lookups.

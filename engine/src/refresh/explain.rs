@@ -17,6 +17,8 @@ pub struct Explanation {
     mode: &'static str,
     effective_mode: &'static str,
     reason: Option<String>,
+    schedule: String,
+    original_query: String,
     query: String,
     key: Option<Vec<String>>,
     state_tables: Vec<String>,
@@ -57,6 +59,8 @@ pub fn explain(executor: &Executor, stream_table: &StreamTable) -> Result<Explan
         mode: stream_table.mode.as_str(),
         effective_mode: if differential { "DIFFERENTIAL" } else { "FULL" },
         reason: stream_table.downgrade_reason.clone(),
+        schedule: stream_table.schedule.clone(),
+        original_query: stream_table.original_query.clone(),
         query: compiled.query_sql.clone(),
         key: stream_table.key.as_ref().map(names),
         state_tables: stream_table.state_tables.clone(),
@@ -83,6 +87,7 @@ impl Explanation {
         if let Some(reason) = &self.reason {
             line("not differential because", reason);
         }
+        line("schedule", &self.schedule);
         line("rows are found by", &self.key_text());
         if !self.state_tables.is_empty() {
             line("state", &self.state_tables.join(", "));
@@ -119,7 +124,8 @@ impl Explanation {
             .collect();
         json!({
             "stream_table": self.name, "mode": self.mode, "effective_mode": self.effective_mode,
-            "reason": self.reason, "query": self.query, "key": self.key, "state_tables": self.state_tables,
+            "reason": self.reason, "schedule": self.schedule, "original_query": self.original_query,
+            "query": self.query, "key": self.key, "state_tables": self.state_tables,
             "sources": sources,
         })
         .to_string()
