@@ -145,7 +145,11 @@ pub fn pgrx_environment(command: &mut Command, major: u32, pg_config: &Path) -> 
     let target = make_folder(cache_root().join(format!("target/pgrx-{major}")))?;
     let home = make_folder(target.join("pgrx-home"))?;
     let config = format!("[configs]\npg{major} = {:?}\n", pg_config.display().to_string());
-    fs::write(home.join("config.toml"), config)?;
+    let path = home.join("config.toml");
+    // Rewriting the same would make cargo compile the bindings again.
+    if fs::read_to_string(&path).ok().as_ref() != Some(&config) {
+        fs::write(&path, &config)?;
+    }
     command
         .env("CARGO_TARGET_DIR", &target)
         .env("PGRX_HOME", &home)
