@@ -13,8 +13,17 @@ FROM pg_catalog.pg_class AS c
 WHERE c.oid OPERATOR(pg_catalog.=) $1 AND c.relforcerowsecurity AND c.relrowsecurity
 UNION ALL
 SELECT 'changed column list'
-FROM pg_catalog.pg_class AS c
-WHERE c.oid OPERATOR(pg_catalog.=) $1 AND c.relnatts OPERATOR(pg_catalog.<>) (SELECT v.relnatts FROM pg_catalog.pg_class AS v WHERE v.oid OPERATOR(pg_catalog.=) $2)
+WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_class AS v WHERE v.oid OPERATOR(pg_catalog.=) $2)
+    AND EXISTS (
+        SELECT 1
+        FROM (SELECT a.* FROM pg_catalog.pg_attribute AS a
+              WHERE a.attrelid OPERATOR(pg_catalog.=) $1 AND a.attnum OPERATOR(pg_catalog.>) 0) AS t
+        FULL JOIN (SELECT a.* FROM pg_catalog.pg_attribute AS a
+              WHERE a.attrelid OPERATOR(pg_catalog.=) $2 AND a.attnum OPERATOR(pg_catalog.>) 0) AS q
+            ON q.attnum OPERATOR(pg_catalog.=) t.attnum
+        WHERE t.attname IS DISTINCT FROM q.attname OR t.atttypid IS DISTINCT FROM q.atttypid
+            OR t.atttypmod IS DISTINCT FROM q.atttypmod
+    )
 UNION ALL
 SELECT 'inheritance'
 FROM pg_catalog.pg_inherits AS i

@@ -16,10 +16,11 @@ pub struct Buffer {
     pub is_current: bool,
 }
 
-/// The generations of a source's buffer, oldest first.
+/// The generations of a source's buffer, oldest first. An old snapshot may show one that has been dropped since: it
+/// was empty and consumed by everybody.
 pub fn generations(executor: &Executor, source: u32) -> Vec<Buffer> {
     executor
-        .rows(include_str!("../../../sql/queries/buffers.sql"), &[Param::Oid(source)])
+        .fixed_rows(include_str!("../../../sql/queries/buffers.sql"), &[Param::Oid(source)])
         .iter()
         .map(|row| Buffer {
             generation: row.int(0),
@@ -28,6 +29,7 @@ pub fn generations(executor: &Executor, source: u32) -> Vec<Buffer> {
             method: row.text(3),
             is_current: row.flag(4),
         })
+        .filter(|buffer| relation::qualified_name(buffer.relid).is_some())
         .collect()
 }
 

@@ -22,7 +22,10 @@ pub fn collect_all() -> u64 {
     catalog::as_extension(|| {
         let executor = Executor::new(Snapshot::latest());
         let sources: Vec<u32> = executor
-            .rows("SELECT DISTINCT t.source_relid FROM pgtrickle.pgt_change_tracking AS t ORDER BY 1", &[])
+            .fixed_rows(
+                "SELECT DISTINCT t.source_relid FROM pgtrickle.pgt_change_tracking AS t ORDER BY 1",
+                &[],
+            )
             .iter()
             .map(|row| row.oid(0))
             .collect();
@@ -96,7 +99,7 @@ fn forget_invalidations(executor: &Executor, source: u32, frontiers: &[Frontier]
 
 fn consumers(executor: &Executor, source: u32) -> Vec<i64> {
     executor
-        .rows(
+        .fixed_rows(
             "SELECT c.pgt_id FROM pgtrickle.pgt_consumers AS c WHERE c.source_relid OPERATOR(pg_catalog.=) $1 \
              ORDER BY 1",
             &[Param::Oid(source)],
@@ -112,7 +115,7 @@ fn forget_orphans(executor: &Executor, source: u32) {
     for pgt_id in consumers(executor, source) {
         let is_defined = |executor: &Executor| {
             executor
-                .row(
+                .fixed_row(
                     "SELECT 1 FROM pgtrickle.pgt_definitions AS d WHERE d.pgt_id OPERATOR(pg_catalog.=) $1",
                     &[Param::Int(pgt_id)],
                 )
@@ -136,7 +139,7 @@ fn forget_dropped() {
     let catalog = catalog::definitions_relation();
     catalog::as_extension(|| {
         let executor = Executor::new(Snapshot::latest());
-        let dropped = executor.rows(
+        let dropped = executor.fixed_rows(
             "SELECT d.pgt_id, d.pgt_relid FROM pgtrickle.pgt_definitions AS d \
              WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) d.pgt_relid)",
             &[],

@@ -7,12 +7,13 @@
 use crate::capture::buffer;
 use crate::capture::install;
 use crate::catalog;
-use crate::catalog::definition;
+use crate::catalog::definition::{self, StreamTable};
 use crate::error::{Error, Result};
 use crate::pg::exec::Executor;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::value::Param;
-use crate::pg::{fmgr, spi};
+use crate::pg::{fmgr, relation, security, spi};
+use crate::refresh::member;
 
 /// A relation was created or altered, or a trigger or rule was put on it.
 pub fn relation_changed(relid: u32, command: &str) -> Result<()> {
@@ -21,7 +22,8 @@ pub fn relation_changed(relid: u32, command: &str) -> Result<()> {
     }
     let executor = Executor::new(Snapshot::latest());
     if let Some(stream_table) = definition::by_relid(&executor, relid)? {
-        crate::refresh::member::check_hostile_objects(&executor, &stream_table)?;
+        member::check_hostile_objects(&executor, &stream_table)?;
+        catalog::ddl_as_extension(|| follow_owner(&executor, &stream_table));
     }
     if matches!(command, "CREATE TRIGGER" | "CREATE RULE") {
         return Ok(());
@@ -39,12 +41,32 @@ pub fn relation_changed(relid: u32, command: &str) -> Result<()> {
     })
 }
 
+/// The view with the definition belongs to the stream table's owner, who also reads the states.
+fn follow_owner(executor: &Executor, stream_table: &StreamTable) {
+    let Some(view) = relation::facts(stream_table.query_view) else { return };
+    if view.owner == stream_table.owner {
+        return;
+    }
+    let old = relation::quote_identifier(&security::role_name(view.owner));
+    let new = relation::quote_identifier(&security::role_name(stream_table.owner));
+    if let Some(name) = relation::qualified_name(stream_table.query_view) {
+        spi::ddl(&format!("ALTER VIEW {name} OWNER TO {new}"));
+    }
+    for table in &stream_table.state_tables {
+        spi::ddl_all([
+            format!("REVOKE SELECT ON {table} FROM {old}"),
+            format!("GRANT SELECT ON {table} TO {new}"),
+        ]);
+    }
+    note(executor, stream_table.relid, "ALTER OWNER");
+}
+
 /// A relation was dropped.
 pub fn relation_dropped(relid: u32, command: &str) {
     let executor = Executor::new(Snapshot::latest());
     catalog::as_extension(|| {
         let matters = executor
-            .row(
+            .fixed_row(
                 "SELECT 1 WHERE EXISTS (SELECT 1 FROM pgtrickle.pgt_definitions AS d \
                      WHERE $1 OPERATOR(pg_catalog.=) d.pgt_relid OR $1 OPERATOR(pg_catalog.=) d.query_view) \
                  OR EXISTS (SELECT 1 FROM pgtrickle.pgt_dependencies AS p \
@@ -68,7 +90,7 @@ fn note(executor: &Executor, relid: u32, command: &str) {
 /// The captured sources whose contents a relation belongs to: itself, and what it is a partition or child of.
 fn captured_roots(executor: &Executor, relid: u32) -> Vec<u32> {
     executor
-        .rows(
+        .fixed_rows(
             "WITH RECURSIVE above AS ( \
                  SELECT $1 AS relid \
                  UNION \

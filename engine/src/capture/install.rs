@@ -122,7 +122,7 @@ pub fn remove(executor: &Executor, source: u32) {
 /// The source with its partitions and inheritance children.
 fn tree(executor: &Executor, source: u32) -> Vec<u32> {
     executor
-        .rows(include_str!("../../../sql/queries/capture_targets.sql"), &[Param::Oid(source)])
+        .fixed_rows(include_str!("../../../sql/queries/capture_targets.sql"), &[Param::Oid(source)])
         .iter()
         .filter(|row| matches!(row.text(1).as_str(), "r" | "p"))
         .map(|row| row.oid(0))
@@ -139,7 +139,7 @@ fn method_of(source: u32) -> Method {
 /// Removes capture of a source without consumers, unless somebody is using the source or its buffers right now.
 pub fn remove_if_unused(executor: &Executor, source: u32) -> bool {
     let is_read = executor
-        .row(
+        .fixed_row(
             "SELECT 1 FROM pgtrickle.pgt_consumers AS c WHERE c.source_relid OPERATOR(pg_catalog.=) $1 LIMIT 1",
             &[Param::Oid(source)],
         )

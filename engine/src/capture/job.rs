@@ -91,7 +91,7 @@ fn is_possible(wanted: &[Wanted]) -> bool {
 /// Whether this session holds the claim of a stream table.
 fn holds_claim(catalog: u32, pgt_id: i64) -> bool {
     Executor::new(Snapshot::latest())
-        .row(
+        .fixed_row(
             "SELECT 1 FROM pg_catalog.pg_locks AS l \
              WHERE l.locktype OPERATOR(pg_catalog.=) 'object' AND l.granted \
                  AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \

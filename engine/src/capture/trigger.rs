@@ -45,7 +45,7 @@ pub struct CapturedColumn {
 pub fn columns(executor: &Executor, source: u32, attnums: &[i16]) -> Vec<CapturedColumn> {
     let list: Vec<String> = attnums.iter().map(i16::to_string).collect();
     executor
-        .rows(
+        .fixed_rows(
             include_str!("../../../sql/queries/capture_columns.sql"),
             &[Param::Oid(source), Param::text(format!("{{{}}}", list.join(",")))],
         )
@@ -306,7 +306,7 @@ fn triggers(method: Method, is_root: bool) -> Vec<&'static Trigger> {
 /// Statements that create or enable the capture triggers missing on one relation of a source's tree.
 pub fn trigger_ddl(executor: &Executor, source: u32, relid: u32, method: Method) -> Vec<String> {
     let present: Vec<(String, String)> = executor
-        .rows(include_str!("../../../sql/queries/capture_triggers.sql"), &[Param::Oid(relid)])
+        .fixed_rows(include_str!("../../../sql/queries/capture_triggers.sql"), &[Param::Oid(relid)])
         .iter()
         .map(|row| (row.text(0), row.text(1)))
         .collect();

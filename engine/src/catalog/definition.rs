@@ -137,14 +137,15 @@ pub fn numbers(text: &str) -> Vec<i16> {
 
 /// The stream table of an id.
 pub fn load(executor: &Executor, pgt_id: i64) -> Option<StreamTable> {
-    let row = executor.row(include_str!("../../../sql/queries/stream_table.sql"), &[Param::Int(pgt_id)])?;
+    let row =
+        executor.fixed_row(include_str!("../../../sql/queries/stream_table.sql"), &[Param::Int(pgt_id)])?;
     Some(StreamTable::from_row(&row))
 }
 
 /// What a stream table reads, by ascending OID.
 pub fn dependencies(executor: &Executor, pgt_id: i64) -> Vec<Dependency> {
     executor
-        .rows(include_str!("../../../sql/queries/dependencies.sql"), &[Param::Int(pgt_id)])
+        .fixed_rows(include_str!("../../../sql/queries/dependencies.sql"), &[Param::Int(pgt_id)])
         .iter()
         .map(|row| Dependency {
             relid: row.oid(0),
@@ -167,7 +168,7 @@ pub fn resolve(executor: &Executor, argument: &'static str, name: Option<&str>) 
 
 /// The stream table that is this relation.
 pub fn by_relid(executor: &Executor, relid: u32) -> Result<Option<StreamTable>> {
-    let id = executor.row(
+    let id = executor.fixed_row(
         "SELECT d.pgt_id FROM pgtrickle.pgt_definitions AS d WHERE d.pgt_relid OPERATOR(pg_catalog.=) $1",
         &[Param::Oid(relid)],
     );

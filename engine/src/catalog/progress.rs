@@ -34,7 +34,7 @@ impl Home {
 
 /// Loads the progress of a stream table as the executor's snapshot shows it.
 pub fn load(executor: &Executor, pgt_id: i64, home: Home) -> Option<Progress> {
-    let row = executor.row(include_str!("../../../sql/queries/progress.sql"), &[Param::Int(pgt_id)])?;
+    let row = executor.fixed_row(include_str!("../../../sql/queries/progress.sql"), &[Param::Int(pgt_id)])?;
     let stored = frontier(&row);
     let is_foreign = stored.is_some()
         && (row.optional_int(5), row.optional_int(6))

@@ -79,7 +79,7 @@ pub fn create(new: &NewStreamTable) -> Result<()> {
     let catalog = catalog::definitions_relation();
     let pgt_id = catalog::as_extension(|| {
         let executor = Executor::new(Snapshot::latest());
-        executor.row("SELECT pg_catalog.nextval('pgtrickle.pgt_id_seq'::pg_catalog.regclass)", &[])
+        executor.fixed_row("SELECT pg_catalog.nextval('pgtrickle.pgt_id_seq'::pg_catalog.regclass)", &[])
     })
     .expect("a function returns a row")
     .int(0);

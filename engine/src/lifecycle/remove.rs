@@ -38,7 +38,7 @@ pub fn drop(name: Option<&str>, cascade: bool) -> Result<()> {
 
 /// The stream table and everything that reads it, upstream first.
 fn dependents(executor: &Executor, root: &StreamTable) -> Vec<StreamTable> {
-    let rows = executor.rows(
+    let rows = executor.fixed_rows(
         "WITH RECURSIVE reader AS ( \
              SELECT $1 AS pgt_id, 0 AS depth \
              UNION \
@@ -64,7 +64,7 @@ fn drop_one(stream_table: &StreamTable) {
 pub fn forget(pgt_id: i64, relid: u32) {
     let executor = Executor::new(Snapshot::latest());
     let sources: Vec<u32> = executor
-        .rows(
+        .fixed_rows(
             "SELECT c.source_relid FROM pgtrickle.pgt_consumers AS c WHERE c.pgt_id OPERATOR(pg_catalog.=) $1 \
              ORDER BY 1",
             &[Param::Int(pgt_id)],

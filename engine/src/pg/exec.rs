@@ -4,6 +4,7 @@
 //! DML alike, sees the executor's snapshot plus everything this transaction wrote before (`design-review.md` 2.1).
 
 use crate::pg::memory::Scope;
+use crate::pg::plans::{self, Planning, RelationClass};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::store::{Arena, Store};
 use crate::pg::value::{Param, Row};
@@ -49,33 +50,56 @@ impl Executor {
 
     /// Runs a query and decodes its rows.
     pub fn rows(&self, sql: &str, params: &[Param]) -> Vec<Row> {
+        self.decoded(sql, params, Planning::Once)
+    }
+
+    /// Runs a query that returns at most one row.
+    pub fn row(&self, sql: &str, params: &[Param]) -> Option<Row> {
+        at_most_one(self.rows(sql, params), sql)
+    }
+
+    /// As [`Executor::rows`], for a text that never changes: its plan is kept.
+    pub fn fixed_rows(&self, sql: &'static str, params: &[Param]) -> Vec<Row> {
+        self.decoded(sql, params, Planning::Cached)
+    }
+
+    /// As [`Executor::row`], for a text that never changes: its plan is kept.
+    pub fn fixed_row(&self, sql: &'static str, params: &[Param]) -> Option<Row> {
+        at_most_one(self.fixed_rows(sql, params), sql)
+    }
+
+    fn decoded(&self, sql: &str, params: &[Param], planning: Planning) -> Vec<Row> {
         let mut kept = None;
-        self.execute(sql, params, Destination::Rows(&mut kept));
+        self.execute(sql, params, planning, Destination::Rows(&mut kept));
         let store = kept.expect("a query keeps its rows");
         let rows = store.decode();
         self.arena.free(store);
         rows
     }
 
-    /// Runs a query that returns at most one row.
-    pub fn row(&self, sql: &str, params: &[Param]) -> Option<Row> {
-        let mut rows = self.rows(sql, params);
-        assert!(rows.len() <= 1, "more than one row from: {sql}");
-        rows.pop()
-    }
-
     /// Runs a data-modifying statement; returns the number of rows it touched.
     pub fn modify(&self, sql: &str, params: &[Param]) -> u64 {
-        self.execute(sql, params, Destination::Nowhere)
+        self.execute(sql, params, Planning::Once, Destination::Nowhere)
+    }
+
+    /// As [`Executor::modify`], keeping the plan if so planned.
+    pub fn modify_planned(&self, sql: &str, planning: Planning) -> u64 {
+        self.execute(sql, &[], planning, Destination::Nowhere)
+    }
+
+    /// A query that returns exactly one row.
+    pub fn single_row_planned(&self, sql: &str, planning: Planning) -> Row {
+        let rows = self.decoded(sql, &[], planning);
+        at_most_one(rows, sql).unwrap_or_else(|| panic!("no row from: {sql}"))
     }
 
     /// Runs a query and keeps its rows as the relation `name`; returns their number.
     ///
     /// The columns take the declared names. Their types must be the declared ones: a wrong declaration would make
     /// later statements misread memory, so it is an internal error here.
-    pub fn keep(&self, name: &str, columns: &[RelationColumn], sql: &str, params: &[Param]) -> u64 {
+    pub fn keep(&self, name: &str, columns: &[RelationColumn], sql: &str, planning: Planning) -> u64 {
         let mut kept = None;
-        let processed = self.execute(sql, params, Destination::Relation(columns, &mut kept));
+        let processed = self.execute(sql, &[], planning, Destination::Relation(columns, &mut kept));
         self.insert_relation(name, kept.expect("a query keeps its rows"));
         processed
     }
@@ -83,7 +107,7 @@ impl Executor {
     /// As [`Executor::keep`], with the columns the query has.
     pub fn keep_as_is(&self, name: &str, sql: &str) -> u64 {
         let mut kept = None;
-        let processed = self.execute(sql, &[], Destination::Rows(&mut kept));
+        let processed = self.execute(sql, &[], Planning::Once, Destination::Rows(&mut kept));
         self.insert_relation(name, kept.expect("a query keeps its rows"));
         processed
     }
@@ -112,7 +136,7 @@ impl Executor {
         }
     }
 
-    fn execute(&self, sql: &str, params: &[Param], destination: Destination) -> u64 {
+    fn execute(&self, sql: &str, params: &[Param], planning: Planning, destination: Destination) -> u64 {
         let _scope = Scope::enter();
         let text = CString::new(sql).expect("SQL text has no NUL");
         // SAFETY: everything allocated below lives in the scope's context, which outlives the statement; kept rows go
@@ -121,7 +145,7 @@ impl Executor {
             pg_sys::CommandCounterIncrement();
             pg_sys::PushCopiedSnapshot(self.snapshot.as_ptr());
             pg_sys::UpdateActiveSnapshotCommandId();
-            let processed = self.parse_and_run(&text, params, destination);
+            let processed = self.plan_and_run(&text, params, planning, destination);
             pg_sys::PopActiveSnapshot();
             pg_sys::CommandCounterIncrement();
             processed
@@ -130,36 +154,57 @@ impl Executor {
 
     /// # Safety
     /// The active snapshot is the one to use and a scratch memory context is current.
-    unsafe fn parse_and_run(&self, text: &CStr, params: &[Param], destination: Destination) -> u64 {
-        // SAFETY: list cells are of the node types the server's functions return.
+    unsafe fn plan_and_run(
+        &self,
+        text: &CStr,
+        params: &[Param],
+        planning: Planning,
+        destination: Destination,
+    ) -> u64 {
+        let mut types: Vec<pg_sys::Oid> = params.iter().map(Param::type_oid).collect();
+        // SAFETY: see above.
         unsafe {
-            let parsed = pg_sys::pg_parse_query(text.as_ptr());
-            assert!(list_length(parsed) == 1, "one statement at a time: {text:?}");
-            let raw = list_first(parsed).cast::<pg_sys::RawStmt>();
-            let types: Vec<pg_sys::Oid> = params.iter().map(Param::type_oid).collect();
             let environment = self.environment();
-            let rewritten = pg_sys::pg_analyze_and_rewrite_fixedparams(
-                raw,
-                text.as_ptr(),
-                types.as_ptr(),
-                types.len() as i32,
-                environment,
-            );
-            assert!(list_length(rewritten) == 1, "a rule on the table rewrites the statement: {text:?}");
-            let query = list_first(rewritten).cast::<pg_sys::Query>();
-            assert!(
-                (*query).commandType != pg_sys::CmdType::CMD_UTILITY,
-                "not a plannable statement: {text:?}"
-            );
             let bound = bind(params);
-            let planned =
-                pg_sys::pg_plan_query(query, text.as_ptr(), pg_sys::CURSOR_OPT_PARALLEL_OK as i32, bound);
-            self.run_planned(planned, text, bound, environment, destination)
+            match planning {
+                Planning::Once => {
+                    let (_, queries) = analyze(text, &types, environment);
+                    let query = list_first(queries).cast::<pg_sys::Query>();
+                    let options = pg_sys::CURSOR_OPT_PARALLEL_OK as i32;
+                    let planned = pg_sys::pg_plan_query(query, text.as_ptr(), options, bound);
+                    self.run_planned(planned, text, bound, environment, destination)
+                }
+                Planning::Cached => {
+                    let classes = self.classes_in(text);
+                    let parameter_types = types.clone();
+                    let fetched = plans::fetch(text, classes, &mut types, bound, environment, || {
+                        analyze(text, &parameter_types, environment)
+                    });
+                    let processed =
+                        self.run_planned(fetched.statement(), text, bound, environment, destination);
+                    fetched.release();
+                    processed
+                }
+            }
         }
     }
 
+    /// The kept relations a statement mentions.
+    fn classes_in(&self, text: &CStr) -> Vec<RelationClass> {
+        let text = text.to_string_lossy();
+        let relations = self.relations.borrow();
+        let mentioned = relations.iter().filter(|(name, _)| text.contains(name.as_str()));
+        mentioned
+            .map(|(name, store)| RelationClass {
+                name: name.clone(),
+                types: store.types(),
+                size_class: plans::size_class(store.rows()),
+            })
+            .collect()
+    }
+
     /// # Safety
-    /// As [`Executor::parse_and_run`].
+    /// As [`Executor::plan_and_run`].
     unsafe fn run_planned(
         &self,
         planned: *mut pg_sys::PlannedStmt,
@@ -254,6 +299,41 @@ impl Drop for Executor {
         if !std::thread::panicking() {
             self.clear_relations();
         }
+    }
+}
+
+fn at_most_one(mut rows: Vec<Row>, sql: &str) -> Option<Row> {
+    assert!(rows.len() <= 1, "more than one row from: {sql}");
+    rows.pop()
+}
+
+/// The raw statement of a text and its one analysed and rewritten query.
+///
+/// # Safety
+/// A snapshot is active and a scratch memory context is current.
+unsafe fn analyze(
+    text: &CStr,
+    types: &[pg_sys::Oid],
+    environment: *mut pg_sys::QueryEnvironment,
+) -> (*mut pg_sys::RawStmt, *mut pg_sys::List) {
+    // SAFETY: list cells are of the node types the server's functions return. Analysis scribbles on the raw tree, so
+    // it gets a copy.
+    unsafe {
+        let parsed = pg_sys::pg_parse_query(text.as_ptr());
+        assert!(list_length(parsed) == 1, "one statement at a time: {text:?}");
+        let raw = list_first(parsed).cast::<pg_sys::RawStmt>();
+        let copy = pg_sys::copyObjectImpl(raw.cast()).cast::<pg_sys::RawStmt>();
+        let rewritten = pg_sys::pg_analyze_and_rewrite_fixedparams(
+            copy,
+            text.as_ptr(),
+            types.as_ptr(),
+            types.len() as i32,
+            environment,
+        );
+        assert!(list_length(rewritten) == 1, "a rule on the table rewrites the statement: {text:?}");
+        let query = list_first(rewritten).cast::<pg_sys::Query>();
+        assert!((*query).commandType != pg_sys::CmdType::CMD_UTILITY, "not a plannable statement: {text:?}");
+        (raw, rewritten)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod lock;
 pub mod memory;
 pub mod node;
 pub mod parse;
+pub mod plans;
 pub mod relation;
 pub mod security;
 pub mod snapshot;

@@ -15,6 +15,14 @@ pub fn has_privileges_of(member: u32, role: u32) -> bool {
     unsafe { pg_sys::has_privs_of_role(pg_sys::Oid::from(member), pg_sys::Oid::from(role)) }
 }
 
+/// Settings the engine's own SQL relies on, and just-in-time compilation, which costs more than any small change.
+const ENGINE_SETTINGS: [(&str, &str); 4] = [
+    ("search_path", "pg_catalog, pg_temp"),
+    ("standard_conforming_strings", "on"),
+    ("transform_null_equals", "off"),
+    ("jit", "off"),
+];
+
 /// Runs `body` as `role`, as REFRESH MATERIALIZED VIEW runs a query: under SECURITY_RESTRICTED_OPERATION, with
 /// `search_path` pinned to `pg_catalog, pg_temp`, and with `settings` in force. All of it is undone afterwards; on
 /// error by (sub)transaction abort.
@@ -28,7 +36,9 @@ pub fn run_as<T>(role: u32, settings: &[(String, String)], body: impl FnOnce() -
         for (name, value) in settings {
             set_locally(name, value);
         }
-        set_locally("search_path", "pg_catalog, pg_temp");
+        for (name, value) in ENGINE_SETTINGS {
+            set_locally(name, value);
+        }
         pg_sys::SetUserIdAndSecContext(
             pg_sys::Oid::from(role),
             context | pg_sys::SECURITY_RESTRICTED_OPERATION as i32,

@@ -19,13 +19,22 @@ impl Store {
         unsafe { pg_sys::tuplestore_tuple_count(self.state) as u64 }
     }
 
+    /// Type OIDs of the columns.
+    pub(super) fn types(&self) -> Vec<u32> {
+        // SAFETY: attribute numbers are within the descriptor.
+        unsafe {
+            (1..=(*self.descriptor).natts)
+                .map(|number| pg_sys::SPI_gettypeid(self.descriptor, number).to_u32())
+                .collect()
+        }
+    }
+
     /// Copies all rows out.
     pub fn decode(&self) -> Vec<Row> {
         // SAFETY: tuplestore and descriptor belong together; the slot is dropped before either.
         unsafe {
             let natts = (*self.descriptor).natts as usize;
-            let types: Vec<pg_sys::Oid> =
-                (1..=natts as i32).map(|number| pg_sys::SPI_gettypeid(self.descriptor, number)).collect();
+            let types = self.types();
             let slot =
                 pg_sys::MakeSingleTupleTableSlot(self.descriptor, &raw const pg_sys::TTSOpsMinimalTuple);
             pg_sys::tuplestore_select_read_pointer(self.state, 0);
@@ -33,8 +42,13 @@ impl Store {
             let mut rows = Vec::new();
             while pg_sys::tuplestore_gettupleslot(self.state, true, false, slot) {
                 pg_sys::slot_getsomeattrs_int(slot, natts as i32);
-                let values = (0..natts)
-                    .map(|i| decode(*(*slot).tts_values.add(i), *(*slot).tts_isnull.add(i), types[i]));
+                let values = (0..natts).map(|i| {
+                    decode(
+                        *(*slot).tts_values.add(i),
+                        *(*slot).tts_isnull.add(i),
+                        pg_sys::Oid::from(types[i]),
+                    )
+                });
                 rows.push(Row(values.collect()));
             }
             pg_sys::ExecDropSingleTupleTableSlot(slot);

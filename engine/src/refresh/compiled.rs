@@ -71,7 +71,7 @@ pub fn load(executor: &Executor, stream_table: &StreamTable) -> Result<Rc<Compil
 /// The text of the view that holds a definition, without the final semicolon.
 pub fn definition_text(executor: &Executor, query_view: u32) -> Option<String> {
     let row = catalog::as_extension(|| {
-        executor.row("SELECT pg_catalog.pg_get_viewdef($1::pg_catalog.oid)", &[Param::Oid(query_view)])
+        executor.fixed_row("SELECT pg_catalog.pg_get_viewdef($1::pg_catalog.oid)", &[Param::Oid(query_view)])
     })?;
     Some(row.optional_text(0)?.trim_end().trim_end_matches(';').to_owned())
 }

@@ -18,7 +18,7 @@ pub struct Constraints {
 impl Constraints {
     pub fn load(executor: &Executor, stream_table: &StreamTable) -> Constraints {
         let row = executor
-            .row(
+            .fixed_row(
                 include_str!("../../../sql/queries/table_constraints.sql"),
                 &[Param::Oid(stream_table.relid)],
             )

@@ -2,6 +2,7 @@
 
 use crate::capture::buffer::{self, Buffer};
 use crate::pg::exec::Executor;
+use crate::pg::plans::Planning;
 use crate::pg::relation;
 use crate::pg::xact;
 use pg_trickle_core::frontier::Frontier;
@@ -103,7 +104,7 @@ pub fn consolidate(
          HAVING pg_catalog.sum(p.weight) OPERATOR(pg_catalog.<>) 0",
         arms.join(" UNION ALL ")
     );
-    executor.keep(&source_delta_name(id), &relation_columns(source, width), &sql, &[])
+    executor.keep(&source_delta_name(id), &relation_columns(source, width), &sql, Planning::Once)
 }
 
 /// The columns of a source's change: `c1..cn`, then `w`.

@@ -6,6 +6,7 @@ use crate::catalog::definition::{self, Dependency, StreamTable};
 use crate::catalog::progress::{self, Home, Outcome, Progress};
 use crate::error::{Error, Result};
 use crate::pg::exec::Executor;
+use crate::pg::plans::Planning;
 use crate::pg::value::Param;
 use crate::pg::{security, snapshot, xact};
 use crate::refresh::compiled::{self, Compiled};
@@ -108,7 +109,7 @@ pub fn populate(session: &Session, stream_table: &StreamTable) -> Result<()> {
         }
         _ => (populate_by_query(&compiled.shape, &stream_table.names(), &compiled.query_sql), false),
     };
-    let counts = run::run(executor, stream_table, &program)?;
+    let counts = run::run(executor, stream_table, &program, Planning::Once)?;
     let task = Task {
         action: Action::Full,
         reason: Some("initial population".to_owned()),
@@ -156,7 +157,7 @@ fn current_progress(session: &Session, stream_table: &StreamTable) -> Result<Pro
 fn check_rights(executor: &Executor, stream_table: &StreamTable, dependencies: &[Dependency]) -> Result<()> {
     // Where the query runs as it stands the server checks, view by view.
     if stream_table.runs_differentially() {
-        let missing = executor.row(
+        let missing = executor.fixed_row(
             include_str!("../../../sql/queries/missing_rights.sql"),
             &[Param::Int(stream_table.pgt_id), Param::Oid(stream_table.owner)],
         );
@@ -184,7 +185,7 @@ fn check_rights(executor: &Executor, stream_table: &StreamTable, dependencies: &
 }
 
 pub fn check_hostile_objects(executor: &Executor, stream_table: &StreamTable) -> Result<()> {
-    let found = executor.row(
+    let found = executor.fixed_row(
         include_str!("../../../sql/queries/hostile_objects.sql"),
         &[Param::Oid(stream_table.relid), Param::Oid(stream_table.query_view)],
     );
@@ -274,7 +275,7 @@ fn gather_changes(
 
 fn has_consumers(executor: &Executor, stream_table: &StreamTable) -> bool {
     executor
-        .row(
+        .fixed_row(
             "SELECT 1 FROM pgtrickle.pgt_consumers AS c WHERE c.source_relid OPERATOR(pg_catalog.=) $1 LIMIT 1",
             &[Param::Oid(stream_table.relid)],
         )
@@ -312,7 +313,7 @@ fn finish(
             full_ms: (task.action == Action::Full).then_some(elapsed_ms),
         },
     );
-    session.executor.rows(
+    session.executor.fixed_rows(
         include_str!("../../../sql/queries/insert_history.sql"),
         &[
             Param::Int(stream_table.pgt_id),

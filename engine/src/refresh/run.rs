@@ -4,21 +4,27 @@ use crate::catalog;
 use crate::catalog::definition::StreamTable;
 use crate::error::{Error, Result};
 use crate::pg::exec::Executor;
+use crate::pg::plans::Planning;
 use crate::pg::{fmgr, security};
 use crate::refresh::RowCounts;
 use pg_trickle_core::program::{Action, Identity, Program, Step};
 
 /// Runs every step of a program in order and counts the rows written to the stream table.
-pub fn run(executor: &Executor, stream_table: &StreamTable, program: &Program) -> Result<RowCounts> {
+pub fn run(
+    executor: &Executor,
+    stream_table: &StreamTable,
+    program: &Program,
+    planning: Planning,
+) -> Result<RowCounts> {
     let mut counts = RowCounts::default();
     fmgr::applying_to(stream_table.relid, || {
         for step in &program.steps {
             match step.identity {
                 Identity::Owner => security::run_as(stream_table.owner, &stream_table.settings, || {
-                    run_step(executor, stream_table, step, &mut counts)
+                    run_step(executor, stream_table, step, planning, &mut counts)
                 }),
                 Identity::Extension => {
-                    catalog::as_extension(|| run_step(executor, stream_table, step, &mut counts))
+                    catalog::as_extension(|| run_step(executor, stream_table, step, planning, &mut counts))
                 }
             }?;
         }
@@ -30,6 +36,7 @@ fn run_step(
     executor: &Executor,
     stream_table: &StreamTable,
     step: &Step,
+    planning: Planning,
     counts: &mut RowCounts,
 ) -> Result<()> {
     let inconsistent = |detail: String| Error::Inconsistent {
@@ -41,25 +48,21 @@ fn run_step(
         Action::Select { into, columns, .. } if skipped => executor.keep_empty(into, columns),
         _ if skipped => {}
         Action::Select { into, columns, sql } => {
-            executor.keep(into, columns, sql, &[]);
+            executor.keep(into, columns, sql, planning);
         }
         Action::Modify { sql, expect, counts: kind } => {
-            let expected = expect.as_ref().map(|query| single_value(executor, query).int(0));
-            let touched = executor.modify(sql, &[]);
+            let expected = expect.as_ref().map(|query| executor.single_row_planned(query, planning).int(0));
+            let touched = executor.modify_planned(sql, planning);
             if let Some(expected) = expected.filter(|&expected| expected != touched as i64) {
                 return Err(inconsistent(format!("{touched} rows touched where {expected} were due")));
             }
             counts.add(*kind, touched);
         }
         Action::Check { sql, message } => {
-            if single_value(executor, sql).flag(0) {
+            if executor.single_row_planned(sql, planning).flag(0) {
                 return Err(inconsistent(message.clone()));
             }
         }
     }
     Ok(())
-}
-
-fn single_value(executor: &Executor, sql: &str) -> crate::pg::value::Row {
-    executor.row(sql, &[]).unwrap_or_else(|| panic!("no row from: {sql}"))
 }

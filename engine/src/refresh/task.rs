@@ -7,6 +7,7 @@
 use crate::catalog::definition::StreamTable;
 use crate::error::Result;
 use crate::pg::exec::Executor;
+use crate::pg::plans::Planning;
 use crate::pg::xact::{self, Failure};
 use crate::refresh::compiled::Compiled;
 use crate::refresh::constraints::Constraints;
@@ -113,11 +114,14 @@ impl Choice<'_> {
         loop {
             let Some(program) = task.program.clone() else { return Ok((task, RowCounts::default())) };
             if task.action == Action::Full {
-                let counts = run::run(executor, self.stream_table, &program)?;
+                let counts = run::run(executor, self.stream_table, &program, Planning::Once)?;
                 return Ok((task, counts));
             }
+            let planning =
+                if task.action == Action::Differential { Planning::Cached } else { Planning::Once };
             let attempt = xact::subtransaction(|| {
-                run::run(executor, self.stream_table, &program).unwrap_or_else(|error| error.report())
+                run::run(executor, self.stream_table, &program, planning)
+                    .unwrap_or_else(|error| error.report())
             });
             match attempt {
                 Ok(counts) => return Ok((task, counts)),

@@ -6,6 +6,7 @@
 use crate::catalog::definition::{self, StreamTable};
 use crate::error::{Error, Result};
 use crate::pg::exec::Executor;
+use crate::pg::plans::Planning;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::{security, xact};
 use crate::refresh::compiled::{self, Compiled};
@@ -55,7 +56,12 @@ fn contents(executor: &Executor, stream_table: &StreamTable, compiled: &Compiled
     let columns = &compiled.shape.columns;
     let body = difference(&compiled.shape, &stream_table.names(), &compiled.query_sql);
     let step = output_step(columns, &body);
-    run::run(executor, stream_table, &Program { steps: vec![step], output: Some(OUTPUT.to_owned()) })?;
+    run::run(
+        executor,
+        stream_table,
+        &Program { steps: vec![step], output: Some(OUTPUT.to_owned()) },
+        Planning::Once,
+    )?;
     let mut finding = count(executor, &format!("SELECT o.w AS w FROM {OUTPUT} AS o"));
     if finding.missing + finding.surplus > 0 {
         let value = |index: usize| {
@@ -123,7 +129,7 @@ fn states(wave: &Wave, stream_table: &StreamTable, compiled: &Compiled) -> Resul
             executor
                 .keep_as_is(&before(index), &format!("SELECT s::pg_catalog.text AS row FROM {table} AS s"));
         }
-        findings = run::run(executor, stream_table, &fill).map(|_| {
+        findings = run::run(executor, stream_table, &fill, Planning::Once).map(|_| {
             let compare = |(index, table): (usize, &String)| {
                 let query = format!(
                     "SELECT pg_catalog.sum(u.w)::pg_catalog.int8 AS w FROM ( \

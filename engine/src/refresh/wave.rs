@@ -46,7 +46,7 @@ pub fn plan(executor: &Executor, targets: &[i64]) -> WavePlan {
     let list = |ids: &mut dyn Iterator<Item = i64>| {
         format!("{{{}}}", ids.map(|id| id.to_string()).collect::<Vec<_>>().join(","))
     };
-    let rows = executor.rows(
+    let rows = executor.fixed_rows(
         include_str!("../../../sql/queries/wave_members.sql"),
         &[Param::text(list(&mut targets.iter().copied()))],
     );
@@ -65,7 +65,7 @@ pub fn plan(executor: &Executor, targets: &[i64]) -> WavePlan {
         })
         .collect();
     let relations = executor
-        .rows(
+        .fixed_rows(
             include_str!("../../../sql/queries/wave_relations.sql"),
             &[Param::text(list(&mut members.iter().map(|member| member.pgt_id)))],
         )
@@ -171,7 +171,7 @@ pub fn fix(plan: WavePlan, initiator: Initiator) -> Result<Wave> {
 pub fn fix_under(snapshot: Snapshot, plan: WavePlan, initiator: Initiator) -> Wave {
     let executor = Executor::new(snapshot);
     let row = executor
-        .row("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text", &[])
+        .fixed_row("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text", &[])
         .expect("a function returns a row");
     let snapshot = row.text(0).parse().expect("the server prints a pg_snapshot");
     let home = Home::here();
@@ -183,7 +183,7 @@ pub fn fix_under(snapshot: Snapshot, plan: WavePlan, initiator: Initiator) -> Wa
 fn check_storage(executor: &Executor, plan: &WavePlan) -> Result<()> {
     let list: Vec<String> =
         plan.relations.iter().chain(&plan.targets).map(|relid| relid.to_string()).collect();
-    let rewritten = executor.row(
+    let rewritten = executor.fixed_row(
         include_str!("../../../sql/queries/rewritten_relations.sql"),
         &[Param::text(format!("{{{}}}", list.join(",")))],
     );
