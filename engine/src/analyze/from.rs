@@ -37,7 +37,7 @@ impl Inputs {
 }
 
 impl Analysis {
-    pub fn from_where(&mut self, query: &pg_sys::Query, env: &Env) -> Walked<(Plan, Scope)> {
+    pub fn inputs_of(&mut self, query: &pg_sys::Query, env: &Env) -> Walked<(Plan, Scope)> {
         // SAFETY: every SELECT has a join tree.
         let tree = unsafe { &*query.jointree };
         let mut all = Inputs::default();
@@ -46,7 +46,7 @@ impl Analysis {
                 let left = self.combine(all, env)?;
                 let right = self.item(query, item, &env.inside(&left.1))?;
                 let right = self.combine(right, &env.inside(&left.1))?;
-                self.dependent(DependentKind::Inner, left, right, &[], env)?
+                self.dependent(DependentKind::Inner, left, right, &[], first_position(query, item), env)?
             } else {
                 all.and(self.item(query, item, env)?)
             };
@@ -120,7 +120,8 @@ impl Analysis {
                 pg_sys::JoinType::JOIN_INNER => DependentKind::Inner,
                 _ => DependentKind::Left,
             };
-            return self.dependent(kind, left, right, &on, env);
+            let position = first_position(query, join.rarg);
+            return self.dependent(kind, left, right, &on, position, env);
         }
         let right = self.item(query, join.rarg, env)?;
         match join.jointype {
@@ -159,7 +160,8 @@ impl Analysis {
             // refer to both.
             let inside = env.inside(&left.1);
             let right = self.filter_right(right, on, &inside)?;
-            return self.dependent(DependentKind::Left, left, right, &[], env);
+            let position = on.iter().find_map(|condition| node::position(*condition));
+            return self.dependent(DependentKind::Left, left, right, &[], position, env);
         }
         let scope = left.1.concat(right.1);
         let mut predicates = vec![];
@@ -196,6 +198,7 @@ impl Analysis {
         left: (Plan, Scope),
         right: (Plan, Scope),
         on: &[Tree],
+        position: Option<u32>,
         env: &Env,
     ) -> Walked<Inputs> {
         if let Some(nested) = on.iter().find(|condition| has_subquery(**condition)) {
@@ -216,7 +219,7 @@ impl Analysis {
             right: Box::new(right.0),
             on: predicates,
             adds: None,
-            position: on.first().and_then(|condition| node::position(*condition)),
+            position,
         });
         Ok(Inputs::one(plan, scope))
     }
@@ -399,6 +402,20 @@ pub fn has_subquery(expression: Tree) -> bool {
         if found { node::Walk::Skip } else { node::Walk::Into }
     });
     found
+}
+
+/// Where the first column of a FROM item's first subquery stands in the text: range table entries have no position.
+pub fn first_position(query: &pg_sys::Query, item: Tree) -> Option<u32> {
+    if let Some(join) = node::cast::<pg_sys::JoinExpr>(item) {
+        return first_position(query, join.larg).or_else(|| first_position(query, join.rarg));
+    }
+    if let Some(operation) = node::cast::<pg_sys::SetOperationStmt>(item) {
+        return first_position(query, operation.larg);
+    }
+    let entry = entry(query, node::cast::<pg_sys::RangeTblRef>(item)?.rtindex)?;
+    let subquery = node::cast::<pg_sys::Query>(entry.subquery.cast());
+    let target_list = subquery.map_or(entry.values_lists, |subquery| subquery.targetList);
+    node::position(target_list.cast())
 }
 
 fn unsupported_entry(entry: &pg_sys::RangeTblEntry) -> Stop {

@@ -92,7 +92,15 @@ impl Analysis {
             let direct =
                 node::cast::<pg_sys::Aggref>(*call).map_or(std::ptr::null_mut(), |call| call.aggdirectargs);
             for argument in node::nodes(direct) {
-                described.direct_args.push(self.expr(argument, &scope, env)?);
+                let expr = self.expr(argument, &scope, env)?;
+                if !expr.columns().is_empty() {
+                    return Err(Stop::unsupported(
+                        "direct argument that depends on the group",
+                        described.position,
+                        "a group is recomputed with constant direct arguments only",
+                    ));
+                }
+                described.direct_args.push(expr);
             }
         }
         Ok(())
@@ -195,7 +203,9 @@ impl Analysis {
             order_by.push(sort_key(clause, positions[index], targets[index].expr.cast()));
         }
         let ty = self.type_ref(call.aggtype, -1, call.aggcollid);
-        if order_by.is_empty() && !within_group && is_order_sensitive(function.builtin.as_deref()) {
+        // With DISTINCT the server sorts the arguments, so the order is theirs.
+        let is_ordered = !order_by.is_empty() || within_group || !call.aggdistinct.is_null();
+        if !is_ordered && is_order_sensitive(function.builtin.as_deref()) {
             self.warn(&format!(
                 "{} without ORDER BY depends on the order in which rows are read: its result may differ from a \
                  recomputation in the order of elements.",

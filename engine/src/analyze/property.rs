@@ -158,7 +158,7 @@ fn is_array_without_nulls(array: Tree, slots: &[Slot]) -> bool {
     })
 }
 
-fn slot<'a>(expression: Tree, slots: &'a [Slot]) -> Option<&'a Slot> {
+fn slot(expression: Tree, slots: &[Slot]) -> Option<&Slot> {
     let var = node::cast::<pg_sys::Var>(expression)?;
     slots.get(usize::try_from(var.varattno).ok()?.checked_sub(1)?)
 }

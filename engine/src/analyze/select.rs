@@ -46,7 +46,7 @@ impl Analysis {
         env.path.push(Level { query: std::ptr::from_mut(query), used: Rc::new(used_columns(query)) });
         let query = &*query;
         let (mut plan, mut scope) = if query.setOperations.is_null() {
-            self.from_where(query, &env)?
+            self.inputs_of(query, &env)?
         } else {
             self.set_operations(query, &env)?
         };
@@ -121,7 +121,8 @@ impl Analysis {
     ) -> Walked<Plan> {
         let limit = self.row_count(query.limitCount, env)?;
         let offset = self.row_count(query.limitOffset, env)?;
-        if limit.is_none() && offset.is_none() && !(in_order && !query.sortClause.is_null()) {
+        let keeps_order = in_order && !query.sortClause.is_null();
+        if limit.is_none() && offset.is_none() && !keeps_order {
             return Ok(plan);
         }
         Ok(Plan::TopK(TopK {

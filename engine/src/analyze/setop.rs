@@ -43,7 +43,7 @@ impl Analysis {
             pg_sys::SetOperation::SETOP_EXCEPT => SetOpKind::Except,
             _ => return Err(Stop::internal("kind of set operation")),
         };
-        let position = first_position(query, operation.larg);
+        let position = super::from::first_position(query, operation.larg);
         let (left, right) = (Box::new(left), Box::new(right));
         Ok(Plan::SetOp(SetOp { kind, all: operation.all, left, right, position }))
     }
@@ -64,11 +64,4 @@ fn leftmost(operand: Tree) -> Option<i32> {
         Some(operation) => leftmost(operation.larg),
         None => node::cast::<pg_sys::RangeTblRef>(operand).map(|reference| reference.rtindex),
     }
-}
-
-/// Where the operand's first column stands in the text: the operation itself has no position.
-fn first_position(query: &pg_sys::Query, operand: Tree) -> Option<u32> {
-    let subquery = entry(query, leftmost(operand)?)?.subquery;
-    let subquery = node::cast::<pg_sys::Query>(subquery.cast())?;
-    node::position(subquery.targetList.cast())
 }

@@ -29,7 +29,7 @@ pub unsafe fn not_null_is_valid(descriptor: pg_sys::TupleDesc, index: usize) -> 
     // SAFETY: by contract; the compact attributes are an array as long as the descriptor says.
     return unsafe {
         let attributes = (*descriptor).compact_attrs.as_ptr();
-        (*attributes.add(index)).attnullability as u8 != pg_sys::ATTNULLABLE_INVALID as u8
+        (*attributes.add(index)).attnullability as u8 != pg_sys::ATTNULLABLE_INVALID
     };
     #[cfg(not(feature = "pg18"))]
     {

@@ -92,7 +92,7 @@ pub fn type_name(oid: Oid, typmod: i32) -> String {
 /// True for types a table column cannot have.
 pub fn is_pseudo_type(oid: Oid) -> bool {
     // SAFETY: syscache look-up by a valid type OID.
-    unsafe { pg_sys::get_typtype(oid) as u8 == pg_sys::TYPTYPE_PSEUDO as u8 }
+    unsafe { pg_sys::get_typtype(oid) as u8 == pg_sys::TYPTYPE_PSEUDO }
 }
 
 fn collation_name(oid: Oid) -> String {
@@ -272,7 +272,7 @@ pub fn relation(relid: Oid) -> Relation {
             relid,
             name: qualified(form.relnamespace, &name),
             kind,
-            is_temporary: form.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP as u8,
+            is_temporary: form.relpersistence as u8 == pg_sys::RELPERSISTENCE_TEMP,
             is_system: relid.to_u32() < FIRST_USER_OID || is_own_schema(form.relnamespace),
             has_children: form.relhassubclass,
             attributes,
