@@ -2,6 +2,7 @@
 
 use super::scope::{Env, Scope, entry, refers_to};
 use super::select::{Need, unit};
+use super::source::Read;
 use super::{Analysis, Stop, Walked};
 use crate::pg::node::{self, Tree};
 use crate::pg::{deparse, facts, parse};
@@ -232,11 +233,7 @@ impl Analysis {
         }
         let used = env.path[env.level()].used.get(&index).cloned().unwrap_or_default();
         let (plan, numbers) = match entry.rtekind {
-            RTEKind::RTE_RELATION => {
-                let source = self.sources.read(entry, &used)?;
-                let numbers = source.ordinals.iter().map(|attnum| *attnum as i16).collect();
-                (Plan::Source(source), numbers)
-            }
+            RTEKind::RTE_RELATION => self.relation(entry, &used)?,
             RTEKind::RTE_SUBQUERY => {
                 let subquery = node::cast::<pg_sys::Query>(entry.subquery.cast());
                 let subquery = subquery.ok_or_else(|| Stop::internal("subquery entry"))?;
@@ -249,6 +246,27 @@ impl Analysis {
         let vars =
             numbers.iter().enumerate().map(|(position, number)| ((index, *number), position)).collect();
         Ok(Inputs::one(plan, Scope { vars, ..Scope::default() }))
+    }
+
+    /// A base relation, with a projection that computes its virtual generated columns if any are read.
+    fn relation(&mut self, entry: &pg_sys::RangeTblEntry, used: &BTreeSet<i16>) -> Walked<(Plan, Vec<i16>)> {
+        let Read { source, attnums, computed } = self.sources.read(entry, used)?;
+        let columns = source.columns.clone();
+        let plan = Plan::Source(source);
+        if computed.is_empty() {
+            return Ok((plan, attnums));
+        }
+        let vars = attnums.iter().enumerate().map(|(position, attnum)| ((1, *attnum), position)).collect();
+        let stored = columns.iter().enumerate();
+        let mut exprs: Vec<(Expr, String)> =
+            stored.map(|(position, column)| (Expr::column(position, column), column.name.clone())).collect();
+        let mut numbers = attnums;
+        let scope = Scope { vars, computed: vec![], columns };
+        for column in computed {
+            exprs.push((self.expr(column.expression, &scope, &Env::default())?, column.name));
+            numbers.push(column.attnum);
+        }
+        Ok((Plan::Project(Project { input: Box::new(plan), exprs }), numbers))
     }
 
     /// A subquery's plan with the numbers of its columns.

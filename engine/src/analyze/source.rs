@@ -23,6 +23,33 @@ struct Draft {
     used: BTreeSet<i16>,
 }
 
+/// A leaf of the plan and what stands above it.
+pub struct Read {
+    pub source: Source,
+    /// Of the leaf's columns, in order.
+    pub attnums: Vec<i16>,
+    /// Virtual generated columns that are read.
+    pub computed: Vec<Generated>,
+}
+
+/// A column that is computed from stored columns of its relation, which are columns of entry 1 in the expression.
+pub struct Generated {
+    pub attnum: i16,
+    pub name: String,
+    pub expression: node::Tree,
+}
+
+/// The stored columns whose changes can change a column.
+fn stored_columns(attribute: &facts::Attribute) -> Vec<i16> {
+    let Some(expression) = attribute.generation else { return vec![attribute.attnum] };
+    let mut found = vec![];
+    node::walk(expression, &mut |part, _| {
+        found.extend(node::cast::<pg_sys::Var>(part).map(|var| var.varattno));
+        node::Walk::Into
+    });
+    found
+}
+
 impl Draft {
     fn is_inherited(&self) -> bool {
         self.with_children && self.relation.has_children && self.kind == SourceKind::Table
@@ -135,54 +162,48 @@ impl Sources {
     }
 
     fn use_column(&mut self, index: usize, attnum: i16) {
-        self.drafts[index].used.insert(attnum);
+        let draft = &mut self.drafts[index];
+        let attribute = draft.relation.attributes.iter().find(|attribute| attribute.attnum == attnum);
+        draft.used.extend(attribute.into_iter().flat_map(stored_columns));
     }
 
     fn use_all(&mut self, index: usize) {
         let draft = &mut self.drafts[index];
-        draft.used.extend(draft.relation.attributes.iter().map(|attribute| attribute.attnum));
+        draft.used.extend(draft.relation.attributes.iter().flat_map(stored_columns));
     }
 
     /// Reads columns of a relation; `used` holds attribute numbers, 0 for all of them. The leaf's ordinals are
-    /// attribute numbers until [`Sources::finish`].
-    pub fn read(&mut self, entry: &pg_sys::RangeTblEntry, used: &BTreeSet<i16>) -> Walked<Source> {
+    /// attribute numbers until [`Sources::finish`]. Virtual generated columns come with what they are computed from.
+    pub fn read(&mut self, entry: &pg_sys::RangeTblEntry, used: &BTreeSet<i16>) -> Walked<Read> {
         if let Some(&system) = used.iter().find(|attnum| **attnum < 0) {
             return Err(Stop::system_column(system, None));
         }
         let index = self.index(entry).map_err(Stop::Refused)?;
-        if used.contains(&0) {
-            self.use_all(index);
-        }
         let draft = &self.drafts[index];
-        let mut attnums: Vec<i16> = match used.contains(&0) {
-            true => draft.relation.attributes.iter().map(|attribute| attribute.attnum).collect(),
-            false => used.iter().copied().collect(),
-        };
-        if attnums.is_empty() {
+        let is_read = |attnum: i16| used.contains(&0) || used.contains(&attnum);
+        let asked: Vec<&facts::Attribute> =
+            draft.relation.attributes.iter().filter(|attribute| is_read(attribute.attnum)).collect();
+        let mut stored: BTreeSet<i16> = asked.iter().flat_map(|attribute| stored_columns(attribute)).collect();
+        if stored.is_empty() {
             // Only the number of rows matters. A key column changes least; a relation without columns has rows too.
-            let first = draft.relation.keys.iter().flatten().next().copied();
-            attnums.extend(
-                first.or_else(|| draft.relation.attributes.first().map(|attribute| attribute.attnum)),
-            );
+            let first = draft.relation.attributes.iter().find(|attribute| attribute.generation.is_none());
+            let key = draft.relation.keys.iter().flatten().next().copied();
+            stored.extend(key.or_else(|| first.map(|attribute| attribute.attnum)));
         }
-        let read =
-            |attnum: &i16| draft.relation.attributes.iter().find(|attribute| attribute.attnum == *attnum);
-        let attributes: Vec<&facts::Attribute> = attnums.iter().filter_map(read).collect();
-        if let Some(attribute) = attributes.iter().find(|attribute| attribute.is_virtual) {
-            return Err(Stop::unsupported(
-                &format!("virtual generated column {}.{}", draft.relation.name, attribute.name),
-                None,
-                "virtual generated columns are not yet maintained incrementally",
-            ));
-        }
+        let attnums: Vec<i16> = stored.iter().copied().collect();
+        let attributes = draft.relation.attributes.iter().filter(|attribute| stored.contains(&attribute.attnum));
         let source = Source {
             source: SourceId(index as u32),
             ordinals: attnums.iter().map(|attnum| *attnum as usize).collect(),
-            columns: attributes.iter().map(|attribute| draft.column(attribute)).collect(),
+            columns: attributes.map(|attribute| draft.column(attribute)).collect(),
             keys: draft.keys(&attnums),
         };
-        self.drafts[index].used.extend(attnums);
-        Ok(source)
+        let computed = asked.iter().filter_map(|attribute| {
+            Some(Generated { attnum: attribute.attnum, name: attribute.name.clone(), expression: attribute.generation? })
+        });
+        let read = Read { source, attnums, computed: computed.collect() };
+        self.drafts[index].used.extend(stored);
+        Ok(read)
     }
 
     /// Turns the attribute numbers in the plan's leaves into ordinals, now that all used columns are known.

@@ -38,9 +38,21 @@ pub unsafe fn not_null_is_valid(descriptor: pg_sys::TupleDesc, index: usize) -> 
     }
 }
 
-/// True if the attribute is computed when it is read, so that nothing of it is stored (since 18).
-pub fn is_virtual(attribute: &pg_sys::FormData_pg_attribute) -> bool {
-    attribute.attgenerated as u8 == b'v'
+/// What a column is computed from when it is read, as an expression over columns of entry 1; None for columns that
+/// are stored. Virtual generated columns exist since 18.
+///
+/// # Safety
+/// `relation` is open and has the attribute.
+pub unsafe fn generation(relation: pg_sys::Relation, attribute: &pg_sys::FormData_pg_attribute) -> Option<Tree> {
+    #[cfg(feature = "pg18")]
+    // SAFETY: by contract; the expression is built in the current memory context.
+    return (attribute.attgenerated as u8 == b'v')
+        .then(|| unsafe { pg_sys::build_generation_expression(relation, i32::from(attribute.attnum)) });
+    #[cfg(not(feature = "pg18"))]
+    {
+        let _ = (relation, attribute);
+        None
+    }
 }
 
 /// Copies an expression with references to join columns replaced by what they stand for.

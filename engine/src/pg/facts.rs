@@ -253,8 +253,8 @@ pub struct Attribute {
     pub collation: Oid,
     /// Declared NOT NULL by a valid constraint.
     pub not_null: bool,
-    /// Computed when it is read.
-    pub is_virtual: bool,
+    /// For a virtual generated column, the expression over columns of entry 1 that it stands for.
+    pub generation: Option<node::Tree>,
 }
 
 /// Reads the description of a relation that the analysed query has locked.
@@ -266,7 +266,7 @@ pub fn relation(relid: Oid) -> Relation {
         let form = &*(*open).rd_rel;
         let name = node::text(form.relname.data.as_ptr());
         let kind = form.relkind as u8;
-        let attributes = attributes((*open).rd_att);
+        let attributes = attributes(open);
         let keys = if matches!(kind, b'r' | b'p' | b'm') { keys(open, &attributes) } else { vec![] };
         let found = Relation {
             relid,
@@ -291,10 +291,11 @@ fn is_own_schema(schema: Oid) -> bool {
 }
 
 /// # Safety
-/// `descriptor` belongs to an open relation.
-unsafe fn attributes(descriptor: pg_sys::TupleDesc) -> Vec<Attribute> {
-    // SAFETY: by contract; the accessor hides where each version keeps attributes.
+/// `open` is an open, locked relation.
+unsafe fn attributes(open: pg_sys::Relation) -> Vec<Attribute> {
+    // SAFETY: by contract; the accessors hide where each version keeps attributes.
     unsafe {
+        let descriptor = (*open).rd_att;
         (0..(*descriptor).natts as usize)
             .filter_map(|index| {
                 let attribute = &*compat::attribute(descriptor, index);
@@ -305,7 +306,7 @@ unsafe fn attributes(descriptor: pg_sys::TupleDesc) -> Vec<Attribute> {
                     typmod: attribute.atttypmod,
                     collation: attribute.attcollation,
                     not_null: attribute.attnotnull && compat::not_null_is_valid(descriptor, index),
-                    is_virtual: compat::is_virtual(attribute),
+                    generation: compat::generation(open, attribute),
                 })
             })
             .collect()
