@@ -132,6 +132,14 @@ CREATE TABLE pgtrickle.pgt_change_tracking (
     PRIMARY KEY (source_relid, generation)
 );
 
+-- Partitions and inheritance children that belong, or once belonged, to a captured source: dropping one changes the
+-- source's contents, and by then the server no longer says whose it was.
+CREATE TABLE pgtrickle.pgt_source_members (
+    source_relid oid NOT NULL,
+    member_relid oid NOT NULL,
+    PRIMARY KEY (member_relid, source_relid)
+);
+
 -- What DDL did to sources and stream tables. Append-only: event triggers insert here and touch nothing else, so they
 -- cannot deadlock with a refresh.
 CREATE TABLE pgtrickle.pgt_invalidations (

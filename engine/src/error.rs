@@ -51,6 +51,8 @@ pub enum Error {
     Serialization { message: String, detail: String },
     /// Another transaction is refreshing the stream table.
     Busy { name: String },
+    /// A trigger on a stream table changed what the same refresh reads.
+    SourceChangedByTrigger { source: String },
     /// A claimed fact does not hold: a bug in this product, or the stream table was tampered with.
     Inconsistent { message: String, detail: String },
     /// What a subtransaction or a worker raised, handed on.
@@ -216,6 +218,12 @@ impl Error {
                 format!("stream table \"{name}\" is being refreshed by another transaction"),
                 None,
                 None,
+            ),
+            Error::SourceChangedByTrigger { source } => (
+                Code::ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION,
+                format!("a trigger on a stream table changed source {source} of the same refresh"),
+                Some("The refresh was rolled back: its members would have seen different contents.".to_owned()),
+                Some("Let the trigger write to tables that the stream tables do not read.".to_owned()),
             ),
             Error::Inconsistent { message, detail } => (
                 Code::ERRCODE_INTERNAL_ERROR,

@@ -77,6 +77,14 @@ pub fn relation_dropped(relid: u32, command: &str) {
         if matters {
             note(&executor, relid, command);
         }
+        let parents = executor.fixed_rows(
+            "SELECT m.source_relid FROM pgtrickle.pgt_source_members AS m \
+             WHERE m.member_relid OPERATOR(pg_catalog.=) $1 ORDER BY 1",
+            &[Param::Oid(relid)],
+        );
+        for row in parents {
+            note(&executor, row.oid(0), command);
+        }
     });
 }
 
@@ -87,7 +95,8 @@ fn note(executor: &Executor, relid: u32, command: &str) {
     );
 }
 
-/// The captured sources whose contents a relation belongs to: itself, and what it is a partition or child of.
+/// The captured sources that may have changed with a relation: itself, what it is a partition or child of, and its own
+/// partitions and children, which may be captured differently from now on.
 fn captured_roots(executor: &Executor, relid: u32) -> Vec<u32> {
     executor
         .fixed_rows(
@@ -96,7 +105,12 @@ fn captured_roots(executor: &Executor, relid: u32) -> Vec<u32> {
                  UNION \
                  SELECT i.inhparent FROM above AS a \
                  JOIN pg_catalog.pg_inherits AS i ON i.inhrelid OPERATOR(pg_catalog.=) a.relid \
-             ) SELECT a.relid FROM above AS a ORDER BY a.relid",
+             ), below AS ( \
+                 SELECT $1 AS relid \
+                 UNION \
+                 SELECT i.inhrelid FROM below AS b \
+                 JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) b.relid \
+             ) SELECT a.relid FROM above AS a UNION SELECT b.relid FROM below AS b ORDER BY 1",
             &[Param::Oid(relid)],
         )
         .iter()

@@ -1,7 +1,7 @@
 //! Installing and removing capture of a source.
 
 use crate::capture::buffer::{self, table_name};
-use crate::capture::trigger::{self, Method};
+use crate::capture::trigger::{self, Method, TreeMember};
 use crate::catalog;
 use crate::pg::exec::Executor;
 use crate::pg::lock::{self, Mode};
@@ -45,7 +45,7 @@ pub fn install(executor: &Executor, wanted: &Wanted) {
     let current = generations.iter().find(|buffer| buffer.is_current);
     let held: BTreeSet<i16> = current.into_iter().flat_map(|buffer| buffer.columns.iter().copied()).collect();
     let all: BTreeSet<i16> = held.iter().chain(&wanted.columns).copied().collect();
-    let method = method_of(wanted.source);
+    let method = method_of(executor, wanted.source);
     if current.is_none() || all != held {
         let generation = generations.iter().map(|buffer| buffer.generation).max().unwrap_or(0) + 1;
         let attnums: Vec<i16> = all.into_iter().collect();
@@ -88,16 +88,18 @@ pub fn renew_function(executor: &Executor, source: u32) {
     };
     let columns = trigger::columns(executor, source, &current.columns);
     let targets = tree(executor, source);
-    let statements = trigger::function_ddl(source, &targets, method_of(source), current.generation, &columns);
+    note_members(executor, source, &targets);
+    let statements =
+        trigger::function_ddl(source, &targets, method_of(executor, source), current.generation, &columns);
     catalog::ddl_as_extension(|| spi::ddl_all(statements));
 }
 
 /// Statements for the capture triggers that are missing or not enabled as they should be.
 pub fn missing_triggers(executor: &Executor, source: u32) -> Vec<String> {
-    let method = method_of(source);
+    let method = method_of(executor, source);
     tree(executor, source)
         .into_iter()
-        .flat_map(|relid| trigger::trigger_ddl(executor, source, relid, method))
+        .flat_map(|member| trigger::trigger_ddl(executor, source, member, method))
         .collect()
 }
 
@@ -113,26 +115,50 @@ pub fn remove(executor: &Executor, source: u32) {
     }
     statements.push(format!("DROP SEQUENCE IF EXISTS {}", buffer::sequence_name(source)));
     catalog::ddl_as_extension(|| spi::ddl_all(statements));
-    executor.modify(
-        "DELETE FROM pgtrickle.pgt_change_tracking WHERE source_relid OPERATOR(pg_catalog.=) $1",
-        &[Param::Oid(source)],
-    );
+    for table in ["pgt_change_tracking", "pgt_source_members"] {
+        executor.modify(
+            &format!("DELETE FROM pgtrickle.{table} WHERE source_relid OPERATOR(pg_catalog.=) $1"),
+            &[Param::Oid(source)],
+        );
+    }
 }
 
 /// The source with its partitions and inheritance children.
-fn tree(executor: &Executor, source: u32) -> Vec<u32> {
+fn tree(executor: &Executor, source: u32) -> Vec<TreeMember> {
     executor
         .fixed_rows(include_str!("../../../sql/queries/capture_targets.sql"), &[Param::Oid(source)])
         .iter()
         .filter(|row| matches!(row.text(1).as_str(), "r" | "p"))
-        .map(|row| row.oid(0))
+        .map(|row| TreeMember {
+            relid: row.oid(0),
+            has_cloned_row_trigger: row.oid(0) != source && row.flag(2),
+        })
         .collect()
 }
 
-fn method_of(source: u32) -> Method {
+/// Statement triggers fire for the table a command names: a partition or child would miss what comes through its
+/// parent. And MERGE that moves rows between partitions records nothing in transition tables.
+fn method_of(executor: &Executor, source: u32) -> Method {
+    let is_child = executor
+        .fixed_row(
+            "SELECT 1 FROM pg_catalog.pg_inherits AS i WHERE i.inhrelid OPERATOR(pg_catalog.=) $1 LIMIT 1",
+            &[Param::Oid(source)],
+        )
+        .is_some();
     match relation::facts(source) {
-        Some(facts) if facts.kind == 'p' => Method::Row,
+        Some(facts) if facts.kind == 'p' || is_child => Method::Row,
         _ => Method::Statement,
+    }
+}
+
+/// Remembers what belongs to a source, for the time when it no longer does.
+fn note_members(executor: &Executor, source: u32, members: &[TreeMember]) {
+    for member in members.iter().filter(|member| member.relid != source) {
+        executor.modify(
+            "INSERT INTO pgtrickle.pgt_source_members (source_relid, member_relid) VALUES ($1, $2) \
+             ON CONFLICT DO NOTHING",
+            &[Param::Oid(source), Param::Oid(member.relid)],
+        );
     }
 }
 
@@ -150,6 +176,7 @@ pub fn remove_if_unused(executor: &Executor, source: u32) -> bool {
     let buffers = buffer::generations(executor, source);
     let locked = tree(executor, source)
         .into_iter()
+        .map(|member| member.relid)
         .chain(buffers.iter().map(|buffer| buffer.relid))
         .all(|relid| lock::try_relation(relid, Mode::Replace));
     if locked {

@@ -94,14 +94,14 @@ pub fn buffer_ddl(source: u32, generation: i64, columns: &[CapturedColumn]) -> V
 /// the right to call their function, but nobody can attach it to a table of his own.
 pub fn function_ddl(
     source: u32,
-    targets: &[u32],
+    targets: &[TreeMember],
     method: Method,
     generation: i64,
     columns: &[CapturedColumn],
 ) -> Vec<String> {
     let function = format!("pgtrickle_changes.{}", function_name(source));
     let body = Body { source, generation, columns };
-    let known: Vec<String> = targets.iter().map(u32::to_string).collect();
+    let known: Vec<String> = targets.iter().map(|member| member.relid.to_string()).collect();
     // A partition made later calls the function by a trigger the server cloned from the root's.
     let check = match method {
         Method::Statement => format!(
@@ -257,70 +257,88 @@ impl Body<'_> {
     }
 }
 
-/// A capture trigger: its name, definition and enabled letter of `pg_trigger.tgenabled`.
+/// A capture trigger: the stem of its name, its definition, and how `pg_trigger.tgenabled` says it is enabled.
 struct Trigger {
-    name: &'static str,
+    stem: &'static str,
     when: &'static str,
     enabled: char,
 }
 
 const STATEMENT_TRIGGERS: [Trigger; 3] = [
     Trigger {
-        name: "pgt_capture_insert",
+        stem: "insert",
         when: "AFTER INSERT ON {} REFERENCING NEW TABLE AS pgt_new FOR EACH STATEMENT",
         enabled: 'O',
     },
     Trigger {
-        name: "pgt_capture_update",
+        stem: "update",
         when: "AFTER UPDATE ON {} REFERENCING OLD TABLE AS pgt_old NEW TABLE AS pgt_new FOR EACH STATEMENT",
         enabled: 'O',
     },
     Trigger {
-        name: "pgt_capture_delete",
+        stem: "delete",
         when: "AFTER DELETE ON {} REFERENCING OLD TABLE AS pgt_old FOR EACH STATEMENT",
         enabled: 'O',
     },
 ];
 
 const ROW_ON: &str = "AFTER INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW";
-const REPLICA_ROW_TRIGGER: Trigger = Trigger { name: "pgt_capture_row", when: ROW_ON, enabled: 'R' };
-const ROW_TRIGGER: Trigger = Trigger { name: "pgt_capture_row", when: ROW_ON, enabled: 'A' };
+const REPLICA_ROW_TRIGGER: Trigger = Trigger { stem: "row", when: ROW_ON, enabled: 'R' };
+const ROW_TRIGGER: Trigger = Trigger { stem: "row", when: ROW_ON, enabled: 'A' };
 const TRUNCATE_TRIGGER: Trigger =
-    Trigger { name: "pgt_capture_truncate", when: "AFTER TRUNCATE ON {} FOR EACH STATEMENT", enabled: 'A' };
+    Trigger { stem: "truncate", when: "AFTER TRUNCATE ON {} FOR EACH STATEMENT", enabled: 'A' };
 
-/// The triggers one relation of a source's tree needs.
-fn triggers(method: Method, is_root: bool) -> Vec<&'static Trigger> {
+/// A relation of a source's tree: the source itself, a partition, or an inheritance child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeMember {
+    pub relid: u32,
+    /// The server clones row triggers of partitioned tables to their partitions.
+    pub has_cloned_row_trigger: bool,
+}
+
+/// The triggers one relation of a source's tree needs of its own.
+fn triggers(method: Method, member: TreeMember) -> Vec<&'static Trigger> {
     let mut needed = vec![&TRUNCATE_TRIGGER];
     match method {
         Method::Statement => {
             needed.extend(&STATEMENT_TRIGGERS);
             needed.push(&REPLICA_ROW_TRIGGER);
         }
-        // The server clones the root's row trigger to every partition.
-        Method::Row if is_root => needed.push(&ROW_TRIGGER),
-        Method::Row => {}
+        Method::Row if member.has_cloned_row_trigger => {}
+        Method::Row => needed.push(&ROW_TRIGGER),
     }
     needed
 }
 
-/// Statements that create or enable the capture triggers missing on one relation of a source's tree.
-pub fn trigger_ddl(executor: &Executor, source: u32, relid: u32, method: Method) -> Vec<String> {
+/// Statements that create or enable the capture triggers missing on one relation of a source's tree, and drop those
+/// another method left. Names carry the source: a partition can be a source beside its root.
+pub fn trigger_ddl(executor: &Executor, source: u32, member: TreeMember, method: Method) -> Vec<String> {
+    let suffix = format!("_{source}");
     let present: Vec<(String, String)> = executor
-        .fixed_rows(include_str!("../../../sql/queries/capture_triggers.sql"), &[Param::Oid(relid)])
+        .fixed_rows(include_str!("../../../sql/queries/capture_triggers.sql"), &[Param::Oid(member.relid)])
         .iter()
         .map(|row| (row.text(0), row.text(1)))
+        .filter(|(name, _)| name.ends_with(&suffix))
         .collect();
-    let table = qualified_name(relid).expect("a locked relation exists");
+    let table = qualified_name(member.relid).expect("a locked relation exists");
+    let needed = triggers(method, member);
+    let name_of = |trigger: &Trigger| format!("pgt_capture_{}{suffix}", trigger.stem);
     let mut statements = Vec::new();
-    for trigger in triggers(method, relid == source) {
-        let found = present.iter().find(|(name, _)| name == trigger.name);
+    for (name, _) in &present {
+        let is_clone = member.has_cloned_row_trigger && *name == name_of(&ROW_TRIGGER);
+        if !is_clone && !needed.iter().any(|trigger| name_of(trigger) == *name) {
+            statements.push(format!("DROP TRIGGER {name} ON {table}"));
+        }
+    }
+    for trigger in needed {
+        let name = name_of(trigger);
+        let found = present.iter().find(|(known, _)| *known == name);
         if found.is_some_and(|(_, enabled)| enabled.starts_with(trigger.enabled)) {
             continue;
         }
         if found.is_none() {
             statements.push(format!(
-                "CREATE TRIGGER {} {} EXECUTE FUNCTION pgtrickle_changes.{}()",
-                trigger.name,
+                "CREATE TRIGGER {name} {} EXECUTE FUNCTION pgtrickle_changes.{}()",
                 trigger.when.replace("{}", &table),
                 function_name(source)
             ));
@@ -331,7 +349,7 @@ pub fn trigger_ddl(executor: &Executor, source: u32, relid: u32, method: Method)
             _ => "ENABLE",
         };
         if found.is_some() || trigger.enabled != 'O' {
-            statements.push(format!("ALTER TABLE {table} {how} TRIGGER {}", trigger.name));
+            statements.push(format!("ALTER TABLE {table} {how} TRIGGER {name}"));
         }
     }
     statements

@@ -176,7 +176,7 @@ fn classify(analyzed: &Analyzed, wanted: &[Wanted], names: &Names) -> Support {
     } else if let Some(stable) = restless {
         refuse(stable.construct.clone(), "Its value can change although no source does.")
     } else {
-        analyzed.plan.clone().and_then(|plan| maintain::plan(&plan, &analyzed.sources, names))
+        compiled::maintenance(analyzed, names)
     };
     Support { maintenance, is_captured: uncaptured.is_none() && restless.is_none() }
 }
@@ -329,7 +329,7 @@ fn stored_maintenance(query_view: u32, born: &Born) -> Result<std::result::Resul
     let executor = Executor::new(Snapshot::latest());
     let text = compiled::definition_text(&executor, query_view).expect("the view was just created");
     let stored = security::run_as(born.owner, &[], || analyze::analyze(&text))?;
-    Ok(stored.plan.clone().and_then(|plan| maintain::plan(&plan, &stored.sources, &born.names)))
+    Ok(compiled::maintenance(&stored, &born.names))
 }
 
 struct DefinitionRow<'a> {

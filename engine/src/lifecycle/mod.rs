@@ -2,4 +2,5 @@
 
 pub mod alter;
 pub mod create;
+pub mod rekey;
 pub mod remove;

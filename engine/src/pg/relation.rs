@@ -118,6 +118,8 @@ pub struct Facts {
     pub persistence: char,
     /// Created, or given new storage, by this transaction: other transactions cannot see it as it is.
     pub created_here: bool,
+    /// It has, or once had, partitions or inheritance children.
+    pub may_have_children: bool,
 }
 
 /// Reads the facts of a relation the caller has locked; None if it does not exist.
@@ -134,6 +136,7 @@ pub fn facts(relid: u32) -> Option<Facts> {
             owner: class.relowner.to_u32(),
             kind: class.relkind as u8 as char,
             persistence: class.relpersistence as u8 as char,
+            may_have_children: class.relhassubclass,
             created_here: (*relation).rd_createSubid != INVALID_SUBTRANSACTION
                 || (*relation).rd_newRelfilelocatorSubid != INVALID_SUBTRANSACTION,
         };

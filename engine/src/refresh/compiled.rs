@@ -8,10 +8,10 @@ use crate::catalog::definition::StreamTable;
 use crate::error::{Error, Result};
 use crate::pg::exec::Executor;
 use crate::pg::value::Param;
-use crate::pg::{invalidation, security};
-use pg_trickle_core::maintain::{self, ApplyOptions, Maintenance, TableShape};
+use crate::pg::{invalidation, relation, security};
+use pg_trickle_core::maintain::{self, ApplyOptions, Maintenance, Names, TableShape};
 use pg_trickle_core::program::Program;
-use pg_trickle_core::query::{SourceInfo, Unsupported};
+use pg_trickle_core::query::{Analyzed, Construct, SourceInfo, Unsupported};
 use pg_trickle_core::types::SourceId;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -30,6 +30,12 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// How the stream table is maintained now, if that needs another key than the one it was made for.
+    pub fn outgrown(&self, stream_table: &StreamTable) -> Option<&Maintenance> {
+        let maintenance = self.maintenance.as_ref().ok()?;
+        (stream_table.is_differential && maintenance.shape().key != stream_table.key).then_some(maintenance)
+    }
+
     /// The program for a change of exactly these sources.
     pub fn delta(
         &self,
@@ -76,6 +82,21 @@ pub fn definition_text(executor: &Executor, query_view: u32) -> Option<String> {
     Some(row.optional_text(0)?.trim_end().trim_end_matches(';').to_owned())
 }
 
+/// How a query is maintained, or why it is not.
+pub fn maintenance(analyzed: &Analyzed, names: &Names) -> std::result::Result<Maintenance, Unsupported> {
+    let has_children = |relid| relation::facts(relid).is_some_and(|facts| facts.may_have_children);
+    // Changes of children are captured with those of their parent and cannot be told apart.
+    let only =
+        analyzed.sources.iter().find(|source| source.name.starts_with("ONLY ") && has_children(source.relid));
+    if let Some(source) = only {
+        return Err(Unsupported {
+            construct: Construct { name: source.name.clone(), position: None },
+            reason: "The table has partitions or inheritance children.".to_owned(),
+        });
+    }
+    analyzed.plan.clone().and_then(|plan| maintain::plan(&plan, &analyzed.sources, names))
+}
+
 fn compile(executor: &Executor, stream_table: &StreamTable) -> Result<Compiled> {
     let query_sql =
         definition_text(executor, stream_table.query_view).ok_or_else(|| Error::NotRefreshable {
@@ -85,8 +106,7 @@ fn compile(executor: &Executor, stream_table: &StreamTable) -> Result<Compiled> 
         })?;
     let analyzed =
         security::run_as(stream_table.owner, &stream_table.settings, || crate::analyze::analyze(&query_sql))?;
-    let names = stream_table.names();
-    let maintenance = analyzed.plan.clone().and_then(|plan| maintain::plan(&plan, &analyzed.sources, &names));
+    let maintenance = maintenance(&analyzed, &stream_table.names());
     // The stored key is the one the indexes and the apply programs were made for.
     let shape = TableShape { columns: analyzed.columns, key: stream_table.key.clone() };
     Ok(Compiled { query_sql, sources: analyzed.sources, shape, maintenance, deltas: RefCell::default() })

@@ -5,6 +5,7 @@ use crate::catalog;
 use crate::catalog::definition::{self, Dependency, StreamTable};
 use crate::catalog::progress::{self, Home, Outcome, Progress};
 use crate::error::{Error, Result};
+use crate::lifecycle::rekey;
 use crate::pg::exec::Executor;
 use crate::pg::plans::Planning;
 use crate::pg::value::Param;
@@ -70,6 +71,12 @@ pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Re
         return Ok(Refreshed { action: Action::NoData, counts: RowCounts::default(), positions });
     }
     let compiled = compiled::load(executor, stream_table)?;
+    if let Some(maintenance) = compiled.outgrown(stream_table) {
+        rekey::rekey(executor, stream_table, maintenance);
+        let renewed = definition::load(executor, stream_table.pgt_id)
+            .ok_or_else(|| Error::NoSuchStreamTable { name: stream_table.display_name() })?;
+        return refresh(session, &renewed, true);
+    }
     let constraints = Constraints::load(executor, stream_table);
     let choice = Choice { stream_table, compiled: &compiled, constraints: &constraints };
     let (task, counts) = match choice.recompute_first(progress.state_is_valid, reason)? {

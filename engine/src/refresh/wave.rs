@@ -253,14 +253,7 @@ impl Wave {
                 let buffers = buffer::generations(&self.session.executor, source);
                 if gather::own_position(&self.session.executor, &buffers) > position {
                     let name = crate::pg::relation::qualified_name(source).unwrap_or_default();
-                    return Err(Error::Inconsistent {
-                        message: format!(
-                            "a trigger on a stream table changed source {name} of the same refresh"
-                        ),
-                        detail:
-                            "The refresh was rolled back: its members would have seen different contents."
-                                .to_owned(),
-                    });
+                    return Err(Error::SourceChangedByTrigger { source: name });
                 }
             }
             Ok(())
