@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use postgres::Client;
+use postgres::{Client, Transaction};
 
 use super::milliseconds;
 use super::subject::{Subject, message};
@@ -56,22 +56,30 @@ pub fn no_change(client: &mut Client, subject: &Subject, name: &str) -> Result<O
     }
     let refresh_ms = milliseconds(clock);
     let mut transaction = client.transaction()?;
+    let (_, before) = written(&mut transaction)?;
     if subject.refresh(&mut transaction, name).is_err() {
         return Ok(None);
     }
-    // Statistics of this transaction cover every table: sources, buffers, state, catalogs of the extension and of the
-    // server. A transaction without an id cannot have written a row version anywhere.
-    let row = transaction.query_one(
-        "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL, \
-         (SELECT pg_catalog.sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_catalog.pg_stat_xact_all_tables)::int8",
-        &[],
-    )?;
-    let (assigned_xid, rows_written): (bool, Option<i64>) = (row.get(0), row.get(1));
+    let (assigned_xid, after) = written(&mut transaction)?;
     transaction.commit()?;
     Ok(Some(NoChange {
         action: "NO_DATA".to_owned(),
         refresh_ms,
         assigned_xid,
-        rows_written: rows_written.unwrap_or(0),
+        rows_written: after - before,
     }))
+}
+
+/// Whether the transaction has an id, and how many row versions the session wrote that its statistics still hold:
+/// those of this transaction, and of earlier ones not yet sent to the collector, so only differences mean something.
+/// They cover every table: sources, buffers, state, catalogs of the extension and of the server. And a transaction
+/// without an id cannot have written a row version anywhere.
+fn written(transaction: &mut Transaction<'_>) -> Result<(bool, i64)> {
+    let row = transaction.query_one(
+        "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL, \
+         (SELECT coalesce(pg_catalog.sum(n_tup_ins + n_tup_upd + n_tup_del), 0) \
+          FROM pg_catalog.pg_stat_xact_all_tables)::int8",
+        &[],
+    )?;
+    Ok((row.get(0), row.get(1)))
 }

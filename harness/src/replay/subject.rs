@@ -127,7 +127,8 @@ impl Subject {
             refused: outcome.err().map(|error| message(&error)),
             create_ms,
             effective_mode: None,
-            reason: (!notices.is_empty()).then(|| notices.join("; ")),
+            reason: None,
+            notices,
             populated: None,
             cycles: Vec::new(),
             no_change: None,
@@ -179,9 +180,7 @@ impl Subject {
             &run.name,
         )?;
         run.effective_mode = found["effective_mode"].as_str().map(str::to_owned);
-        if let Some(reason) = found["downgrade_reason"].as_str() {
-            run.reason = Some(reason.to_owned());
-        }
+        run.reason = found["downgrade_reason"].as_str().map(str::to_owned);
         Ok(())
     }
 }

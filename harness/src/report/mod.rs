@@ -69,6 +69,8 @@ pub struct QueryRun {
     /// What the extension says it does, and why if that is not what was asked.
     pub effective_mode: Option<String>,
     pub reason: Option<String>,
+    /// What the server said when the relation was created.
+    pub notices: Vec<String>,
     /// The contents as created, before any refresh.
     pub populated: Option<Populated>,
     pub cycles: Vec<CycleRun>,

@@ -230,10 +230,11 @@ fn parameters(body: &mut String, report: &Report) {
         };
         let _ = write!(
             body,
-            "<details><summary>q{}{}</summary><pre>{}</pre></details>",
+            "<details><summary>q{}{}</summary><pre>{}</pre>{}</details>",
             query.number,
             escape(&note),
-            escape(&query.sql)
+            escape(&query.sql),
+            query.notices.iter().map(|notice| format!("<p>{}</p>", escape(notice))).collect::<String>()
         );
     }
 }
