@@ -162,21 +162,18 @@ impl<'a> Lowering<'a> {
 
     fn join(&mut self, join: &Join) -> Result<Vec<Block>, NotLowerable> {
         let mut joined = Block::default();
-        let mut placed: Vec<Option<Vec<String>>> = vec![];
-        for input in &join.inputs {
-            if matches!(input, Plan::Old(_)) {
-                placed.push(None);
+        let mut placed: Vec<Option<Vec<String>>> = vec![None; join.inputs.len()];
+        let mut pending = join.predicates.clone();
+        while let Some(next) = next_input(join, &placed) {
+            if matches!(join.inputs[next], Plan::Old(_)) {
+                self.place_old(join, next, &mut placed, &mut pending, &mut joined)?;
                 continue;
             }
-            let block = self.single(input)?;
+            let block = self.single(&join.inputs[next])?;
             joined.from.extend(block.from);
             joined.conditions.extend(block.conditions);
             joined.weight.extend(block.weight);
-            placed.push(Some(block.columns));
-        }
-        let mut pending = join.predicates.clone();
-        while let Some(next) = next_old(join, &placed, &pending) {
-            self.place_old(join, next, &mut placed, &mut pending, &mut joined)?;
+            placed[next] = Some(block.columns);
         }
         joined.columns = placed.into_iter().flatten().flatten().collect();
         for predicate in &pending {
@@ -397,24 +394,41 @@ impl<'a> Lowering<'a> {
     }
 }
 
-/// The old state to place next: one that an equality ties to what is placed already, else the first.
-fn next_old(join: &Join, placed: &[Option<Vec<String>>], pending: &[Expr]) -> Option<usize> {
-    let owners: Vec<usize> = join
-        .inputs
-        .iter()
-        .enumerate()
-        .flat_map(|(index, input)| vec![index; input.columns().len()])
-        .collect();
-    let is_tied = |&index: &usize| {
-        pending.iter().filter(|predicate| predicate.equality().is_some()).any(|predicate| {
+/// The input to place next. The order of plain inputs is the planner's to choose, but an old state is a lateral item that
+/// sees only what stands before it: so inputs follow the change along equalities, plain ones first, and an input that
+/// is reachable only through an old state comes after it. Otherwise the lateral item would be probed for a cross product.
+fn next_input(join: &Join, placed: &[Option<Vec<String>>]) -> Option<usize> {
+    let owners = owners(join);
+    let is_old = |index: usize| matches!(join.inputs[index], Plan::Old(_));
+    let waiting: Vec<usize> = (0..placed.len()).filter(|&index| placed[index].is_none()).collect();
+    if waiting.len() == placed.len() {
+        return waiting
+            .iter()
+            .copied()
+            .find(|&index| reads_change(&join.inputs[index]))
+            .or(waiting.first().copied());
+    }
+    let is_tied = |index: usize| {
+        join.predicates.iter().filter(|predicate| predicate.equality().is_some()).any(|predicate| {
             let columns = predicate.columns();
             columns.iter().any(|&column| owners[column] == index)
-                && columns.iter().all(|&column| owners[column] == index || placed[owners[column]].is_some())
                 && columns.iter().any(|&column| owners[column] != index)
+                && columns.iter().all(|&column| owners[column] == index || placed[owners[column]].is_some())
         })
     };
-    let mut waiting = (0..placed.len()).filter(|&index| placed[index].is_none());
-    waiting.clone().find(is_tied).or_else(|| waiting.next())
+    let rank = |index: usize| (!is_tied(index), is_old(index));
+    waiting.into_iter().min_by_key(|&index| rank(index))
+}
+
+/// For each column of the concatenation, the input it comes from.
+fn owners(join: &Join) -> Vec<usize> {
+    join.inputs.iter().enumerate().flat_map(|(index, input)| vec![index; input.columns().len()]).collect()
+}
+
+fn reads_change(plan: &Plan) -> bool {
+    let mut found = false;
+    plan.visit(&mut |plan| found |= matches!(plan, Plan::Delta(_)));
+    found && !matches!(plan, Plan::Old(_))
 }
 
 /// Takes the conditions out of `pending` whose columns are all placed and that were not reachable before.
