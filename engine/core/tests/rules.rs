@@ -1,0 +1,145 @@
+//! Goldens of the rules: `corpus/rules/*.test`.
+//!
+//! A case is a heading `## name`, a plan in its text form, and outputs, each a line `=> what` and the text it must be:
+//!
+//! - `=> change s0 s1`: the change of the plan when these sources (`s`) and stages (`g`) changed;
+//! - `=> normalized`: the plan after normalisation;
+//! - `=> stages`: the stages it is cut into after normalisation, and the fragment over them.
+//!
+//! `REWRITE_RULES=1` writes what the rules make today into the files; the difference is then reviewed.
+
+use pg_trickle_core::delta::{Changed, Sharing, differentiate};
+use pg_trickle_core::normalize::normalize;
+use pg_trickle_core::plan::Plan;
+use pg_trickle_core::plan::text::parse;
+use pg_trickle_core::query::Unsupported;
+use pg_trickle_core::stage::cut;
+use pg_trickle_core::types::{SourceId, StageId};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../corpus/rules")
+}
+
+fn files() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder()).expect("corpus/rules is there");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a readable entry").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "test"));
+    files.sort();
+    files
+}
+
+#[test]
+fn rules_make_what_their_goldens_say() {
+    let rewrite = std::env::var_os("REWRITE_RULES").is_some();
+    let mut differing = vec![];
+    for file in files() {
+        let text = std::fs::read_to_string(&file).expect("a readable file");
+        let made = remade(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        if made != text {
+            if rewrite {
+                std::fs::write(&file, &made).expect("a writable file");
+            } else {
+                differing.push(format!("{}\n{}", file.display(), first_difference(&text, &made)));
+            }
+        }
+    }
+    assert!(differing.is_empty(), "REWRITE_RULES=1 rewrites these goldens:\n{}", differing.join("\n"));
+}
+
+/// Every operator page has goldens of its name.
+#[test]
+fn every_operator_page_has_goldens() {
+    let pages = std::fs::read_dir(folder().join("../../docs/operators")).expect("docs/operators is there");
+    for page in pages {
+        let path = page.expect("a readable entry").path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let golden = folder().join(format!("{name}.test"));
+        assert!(name == "README" || golden.exists(), "{} has no {}", path.display(), golden.display());
+    }
+}
+
+/// The file with every output made anew.
+fn remade(text: &str) -> Result<String, String> {
+    let mut made = String::new();
+    let mut plan_text = String::new();
+    let mut in_output = false;
+    for line in text.lines() {
+        if let Some(what) = line.strip_prefix("=> ") {
+            let plan = parse(&plan_text).map_err(|error| format!("{error} of the plan\n{plan_text}"))?;
+            let output = output(&plan, what)?;
+            let _ = write!(made, "{line}\n{}\n\n", output.trim_end());
+            in_output = true;
+            continue;
+        }
+        if line.starts_with("## ") {
+            plan_text.clear();
+            in_output = false;
+            made.push_str(line);
+            made.push('\n');
+            continue;
+        }
+        if in_output {
+            continue;
+        }
+        if !line.starts_with('#') {
+            plan_text.push_str(line);
+            plan_text.push('\n');
+        }
+        made.push_str(line);
+        made.push('\n');
+    }
+    Ok(made.trim_end().to_owned() + "\n")
+}
+
+fn output(plan: &Plan, what: &str) -> Result<String, String> {
+    let made = match what.split_whitespace().collect::<Vec<_>>().as_slice() {
+        ["change", changed @ ..] => change(plan, &named(changed)?),
+        ["normalized"] => normalize(plan).map(|plan| plan.to_string()),
+        ["stages"] => stages(plan),
+        _ => return Err(format!("`=> {what}` is not an output")),
+    };
+    Ok(made.unwrap_or_else(|refusal| format!("unsupported {}: {}", refusal.construct.name, refusal.reason)))
+}
+
+fn named(names: &[&str]) -> Result<Changed, String> {
+    let mut changed = Changed::default();
+    for name in names {
+        let (kind, number) = name.split_at(1);
+        let number = number.parse().map_err(|_| format!("`{name}` is neither a source nor a stage"))?;
+        match kind {
+            "s" => changed.sources.insert(SourceId(number)),
+            "g" => changed.stages.insert(StageId(number)),
+            _ => return Err(format!("`{name}` is neither a source nor a stage")),
+        };
+    }
+    Ok(changed)
+}
+
+fn change(plan: &Plan, changed: &Changed) -> Result<String, Unsupported> {
+    let mut sharing = Sharing::default();
+    let change = differentiate(plan, changed, &mut sharing)?;
+    let mut text = String::new();
+    for (index, plan) in sharing.plans.iter().enumerate() {
+        let _ = writeln!(text, "// shared x{index}\n{plan}\n//");
+    }
+    let _ = write!(text, "{}", change.map_or("// nothing".to_owned(), |change| change.to_string()));
+    Ok(text)
+}
+
+fn stages(plan: &Plan) -> Result<String, Unsupported> {
+    let staged = cut(&normalize(plan)?)?;
+    let mut text = String::new();
+    for stage in &staged.stages {
+        let _ = writeln!(text, "// stage g{}\n{}\n//", stage.id.0, stage.plan());
+    }
+    let _ = write!(text, "// result\n{}", staged.result);
+    Ok(text)
+}
+
+fn first_difference(old: &str, new: &str) -> String {
+    let line = old.lines().zip(new.lines()).take_while(|(old, new)| old == new).count();
+    let at = |text: &str| text.lines().nth(line).unwrap_or("(end)").to_owned();
+    format!("  line {}\n  - {}\n  + {}", line + 1, at(old), at(new))
+}
