@@ -183,7 +183,8 @@ impl Sources {
         let is_read = |attnum: i16| used.contains(&0) || used.contains(&attnum);
         let asked: Vec<&facts::Attribute> =
             draft.relation.attributes.iter().filter(|attribute| is_read(attribute.attnum)).collect();
-        let mut stored: BTreeSet<i16> = asked.iter().flat_map(|attribute| stored_columns(attribute)).collect();
+        let mut stored: BTreeSet<i16> =
+            asked.iter().flat_map(|attribute| stored_columns(attribute)).collect();
         if stored.is_empty() {
             // Only the number of rows matters. A key column changes least; a relation without columns has rows too.
             let first = draft.relation.attributes.iter().find(|attribute| attribute.generation.is_none());
@@ -191,7 +192,8 @@ impl Sources {
             stored.extend(key.or_else(|| first.map(|attribute| attribute.attnum)));
         }
         let attnums: Vec<i16> = stored.iter().copied().collect();
-        let attributes = draft.relation.attributes.iter().filter(|attribute| stored.contains(&attribute.attnum));
+        let attributes =
+            draft.relation.attributes.iter().filter(|attribute| stored.contains(&attribute.attnum));
         let source = Source {
             source: SourceId(index as u32),
             ordinals: attnums.iter().map(|attnum| *attnum as usize).collect(),
@@ -199,7 +201,11 @@ impl Sources {
             keys: draft.keys(&attnums),
         };
         let computed = asked.iter().filter_map(|attribute| {
-            Some(Generated { attnum: attribute.attnum, name: attribute.name.clone(), expression: attribute.generation? })
+            Some(Generated {
+                attnum: attribute.attnum,
+                name: attribute.name.clone(),
+                expression: attribute.generation?,
+            })
         });
         let read = Read { source, attnums, computed: computed.collect() };
         self.drafts[index].used.extend(stored);

@@ -429,7 +429,11 @@ fn populate(born: &Born, wanted: &[Wanted]) -> Result<()> {
     )?;
     let stream_table = definition::load(&wave.session.executor, born.pgt_id)
         .ok_or_else(|| Error::NoSuchStreamTable { name: born.names.stream_table.clone() })?;
-    member::populate(&wave.session, &stream_table)
+    member::populate(&wave.session, &stream_table)?;
+    // The first changes come before autovacuum does; without statistics they would meet bad plans.
+    let filled = stream_table.state_tables.iter().chain([&born.names.stream_table]);
+    catalog::ddl_as_extension(|| spi::ddl_all(filled.map(|table| format!("ANALYZE {table}"))));
+    Ok(())
 }
 
 fn json<T: serde::Serialize + ?Sized>(value: &T) -> String {

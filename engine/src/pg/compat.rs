@@ -43,7 +43,10 @@ pub unsafe fn not_null_is_valid(descriptor: pg_sys::TupleDesc, index: usize) -> 
 ///
 /// # Safety
 /// `relation` is open and has the attribute.
-pub unsafe fn generation(relation: pg_sys::Relation, attribute: &pg_sys::FormData_pg_attribute) -> Option<Tree> {
+pub unsafe fn generation(
+    relation: pg_sys::Relation,
+    attribute: &pg_sys::FormData_pg_attribute,
+) -> Option<Tree> {
     #[cfg(feature = "pg18")]
     // SAFETY: by contract; the expression is built in the current memory context.
     return (attribute.attgenerated as u8 == b'v')

@@ -242,15 +242,13 @@ fn reason_to_recompute(
     if sources.iter().any(|source| source.pending.has_marker) {
         return Some("source truncated");
     }
-    let invalidated = session.executor.row(
-        &format!(
-            "SELECT 1 FROM pgtrickle.pgt_invalidations AS i \
-             WHERE i.relid OPERATOR(pg_catalog.=) ANY (ARRAY( \
-                 SELECT d.source_relid FROM pgtrickle.pgt_dependencies AS d \
-                 WHERE d.pgt_id OPERATOR(pg_catalog.=) $1)) AND {} LIMIT 1",
-            frontier.without_positions().pending_sql(0, "i")
-        ),
-        &[Param::Int(stream_table.pgt_id)],
+    let invalidated = session.executor.fixed_row(
+        include_str!("../../../sql/queries/invalidated.sql"),
+        &[
+            Param::Int(stream_table.pgt_id),
+            Param::text(frontier.snapshot.to_string()),
+            Param::text(frontier.own_xid.to_string()),
+        ],
     );
     invalidated.map(|_| "source altered")
 }
