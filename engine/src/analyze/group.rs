@@ -5,7 +5,7 @@ use super::select::{project, sort_key};
 use super::{Analysis, Stop, Walked};
 use crate::pg::node::{self, Tree};
 use crate::pg::{facts, parse};
-use pg_trickle_core::expr::{Expr, Piece, Shape};
+use pg_trickle_core::expr::{Expr, Piece, Shape, SortKey};
 use pg_trickle_core::plan::{AggCall, Aggregate, Plan, Project, UnionAll};
 use pg_trickle_core::types::{Column, TypeRef, Volatility};
 use pgrx::pg_sys;
@@ -203,14 +203,10 @@ impl Analysis {
             order_by.push(sort_key(clause, positions[index], targets[index].expr.cast()));
         }
         let ty = self.type_ref(call.aggtype, -1, call.aggcollid);
-        // With DISTINCT the server sorts the arguments, so the order is theirs.
-        let is_ordered = !order_by.is_empty() || within_group || !call.aggdistinct.is_null();
+        // With DISTINCT the server sorts the arguments, so their order is given.
+        let is_ordered = within_group || !call.aggdistinct.is_null();
         if !is_ordered && is_order_sensitive(function.builtin.as_deref()) {
-            self.warn(&format!(
-                "{} without ORDER BY depends on the order in which rows are read: its result may differ from a \
-                 recomputation in the order of elements.",
-                function.name
-            ));
+            self.complete_order(&function.name, &targets, &positions, &mut order_by);
         }
         Ok(AggCall {
             direct_args: vec![],
@@ -225,6 +221,35 @@ impl Analysis {
             position: u32::try_from(call.location).ok(),
             function,
         })
+    }
+}
+
+impl Analysis {
+    /// Extends the order of an aggregate whose result shows it by the arguments themselves, so that the result is a
+    /// function of the rows: one of those PostgreSQL may give, and the same at every refresh.
+    fn complete_order(
+        &mut self,
+        function: &str,
+        targets: &[&pg_sys::TargetEntry],
+        positions: &[usize],
+        order_by: &mut Vec<SortKey>,
+    ) {
+        for (target, &column) in targets.iter().zip(positions) {
+            let (oid, typmod, collation) = node::type_of(target.expr.cast());
+            let is_constant = node::cast::<pg_sys::Const>(target.expr.cast()).is_some();
+            if target.resjunk || is_constant || order_by.iter().any(|key| key.column == column) {
+                continue;
+            }
+            let ty = self.type_ref(oid, typmod, collation);
+            if ty.ordered {
+                order_by.push(SortKey { column, descending: false, nulls_first: false, using: None });
+            }
+            let rest = if ty.equal_image { "" } else { ", as far as those are ordered" };
+            self.warn(&format!(
+                "The order of the elements of {function} is not determined by its ORDER BY: they are ordered by the \
+                 arguments as well{rest}."
+            ));
+        }
     }
 }
 
@@ -271,10 +296,10 @@ fn grouping_functions(query: &pg_sys::Query) -> Vec<(Tree, Vec<i32>)> {
     found
 }
 
-/// Built-in aggregates whose result shows the order of their input.
+/// Aggregates whose result may show the order of their input: those of users, and some built-in ones.
 fn is_order_sensitive(builtin: Option<&str>) -> bool {
     let names = ["array_agg", "string_agg", "xmlagg"];
-    builtin.is_some_and(|name| names.contains(&name) || name.contains("json"))
+    builtin.is_none_or(|name| names.contains(&name) || name.contains("json"))
 }
 
 /// The query's own aggregate calls, each once, wherever they stand: subqueries may hold calls of enclosing queries.

@@ -159,10 +159,6 @@ impl Analysis {
         if let Some(unsupported) = found.unsupported() {
             return Ok(Err(unsupported));
         }
-        let has_limit = !query.limitCount.is_null() || !query.limitOffset.is_null();
-        if !query.sortClause.is_null() && !has_limit && !query.hasDistinctOn {
-            self.warn("ORDER BY without LIMIT has no effect on a stream table's contents.");
-        }
         match self.query(query, &Env::default(), &Need::All) {
             Ok(plan) => Ok(Ok(named(plan, columns))),
             Err(Stop::Unsupported(unsupported)) => Ok(Err(unsupported)),
