@@ -10,9 +10,11 @@ mod api;
 mod capture;
 mod catalog;
 mod error;
+mod guc;
 mod lifecycle;
 mod pg;
 mod refresh;
+mod worker;
 
 pgrx::extension_sql_file!("../../sql/bootstrap.sql", name = "bootstrap", bootstrap);
 pgrx::extension_sql_file!("../../sql/catalog.sql", name = "catalog", requires = ["bootstrap"]);
@@ -24,3 +26,10 @@ pgrx::extension_sql_file!(
     requires = ["views", api::inspect::stream_table_id, api::inspect::required_int]
 );
 pgrx::extension_sql_file!("../../sql/events.sql", name = "events", finalize);
+
+/// Called by the server when the library is loaded.
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    guc::register();
+    worker::register();
+}

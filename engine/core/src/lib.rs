@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agenda;
 pub mod apply;
 pub mod delta;
 pub mod expr;

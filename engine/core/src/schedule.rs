@@ -113,29 +113,47 @@ impl Pace {
     }
 }
 
-/// The effective pace of every stream table of `graph`. A calculated schedule without consumers is `default_seconds`.
-pub fn paces(
-    graph: &Graph,
-    schedules: &BTreeMap<i64, Schedule>,
-    default_seconds: u64,
-) -> BTreeMap<i64, Pace> {
+/// One stream table's wishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    pub schedule: Schedule,
+    /// By how much its interval is lengthened; None if it is never refreshed.
+    pub slowdown: Option<u64>,
+}
+
+/// Bounds that settings put on intervals, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Interval of a calculated schedule without consumers.
+    pub default_seconds: u64,
+    /// Shorter intervals are lengthened to it.
+    pub min_seconds: u64,
+}
+
+/// The effective pace of every stream table of `graph`: its own schedule and the paces of its consumers.
+pub fn paces(graph: &Graph, wishes: &BTreeMap<i64, Wish>, bounds: Bounds) -> BTreeMap<i64, Pace> {
     let mut paces: BTreeMap<i64, Pace> = BTreeMap::new();
-    // Consumers first; members of a cycle, which cannot be created yet, see each other's own schedule only.
+    let every = |seconds: u64| Some(seconds.max(bounds.min_seconds).saturating_mul(1000));
+    // Consumers first; members of a cycle, which cannot be created yet, may miss each other's.
     for id in graph.upstream_first().into_iter().rev() {
-        let mut pace = match schedules.get(&id) {
-            Some(Schedule::Every(seconds)) => {
-                Pace { interval_ms: Some(seconds.saturating_mul(1000)), crons: Vec::new() }
-            }
-            Some(Schedule::Cron(cron)) => Pace { interval_ms: None, crons: vec![cron.clone()] },
-            Some(Schedule::Calculated) | None => Pace::default(),
+        let Some((wish, slowdown)) = wishes.get(&id).and_then(|wish| Some((wish, wish.slowdown?))) else {
+            paces.insert(id, Pace::default());
+            continue;
         };
+        let mut pace = match &wish.schedule {
+            Schedule::Every(seconds) => Pace { interval_ms: every(*seconds), crons: Vec::new() },
+            Schedule::Cron(cron) => Pace { interval_ms: None, crons: vec![cron.clone()] },
+            Schedule::Calculated => Pace::default(),
+        }
+        .slowed(slowdown);
         for consumer in graph.consumers(id) {
             if let Some(other) = paces.get(&consumer) {
                 pace.absorb(other);
             }
         }
         if pace == Pace::default() {
-            pace.interval_ms = Some(default_seconds.saturating_mul(1000));
+            pace.interval_ms = every(bounds.default_seconds);
+            pace = pace.slowed(slowdown);
         }
         paces.insert(id, pace);
     }
@@ -200,30 +218,55 @@ mod tests {
         assert_eq!(half_past.due_in_ms(before, skipped), Some(0));
     }
 
+    const BOUNDS: Bounds = Bounds { default_seconds: 7, min_seconds: 2 };
+
+    fn intervals(graph: &Graph, wishes: &[(i64, Schedule, Option<u64>)]) -> Vec<Option<u64>> {
+        let wishes = wishes
+            .iter()
+            .map(|(id, schedule, slowdown)| (*id, Wish { schedule: schedule.clone(), slowdown: *slowdown }))
+            .collect();
+        paces(graph, &wishes, BOUNDS).values().map(|pace| pace.interval_ms).collect()
+    }
+
     #[test]
     fn calculated_follows_the_fastest_consumer() {
-        // 1 -> 2 -> 4, 1 -> 3 -> 4; 5 alone.
+        // 1 <- 2 <- 4, 1 <- 3 <- 4; 5 alone.
         let graph = Graph::new([1, 2, 3, 4, 5], [(2, 1), (3, 1), (4, 2), (4, 3)]);
-        let schedules = BTreeMap::from([
-            (1, Schedule::Calculated),
-            (2, Schedule::Every(60)),
-            (3, Schedule::Calculated),
-            (4, Schedule::Every(10)),
-            (5, Schedule::Calculated),
-        ]);
-        let paces = paces(&graph, &schedules, 7);
-        let intervals: Vec<_> = paces.values().map(|pace| pace.interval_ms).collect();
-        assert_eq!(intervals, [Some(10_000), Some(10_000), Some(10_000), Some(10_000), Some(7_000)]);
+        let found = intervals(
+            &graph,
+            &[
+                (1, Schedule::Calculated, Some(1)),
+                (2, Schedule::Every(60), Some(1)),
+                (3, Schedule::Calculated, Some(1)),
+                (4, Schedule::Every(10), Some(1)),
+                (5, Schedule::Calculated, Some(1)),
+            ],
+        );
+        assert_eq!(found, [Some(10_000), Some(10_000), Some(10_000), Some(10_000), Some(7_000)]);
+    }
+
+    #[test]
+    fn slowed_and_frozen_consumers_do_not_hurry_their_upstream() {
+        let graph = Graph::new([1, 2, 3], [(2, 1), (3, 1)]);
+        let found = intervals(
+            &graph,
+            &[
+                (1, Schedule::Every(100), Some(1)),
+                (2, Schedule::Every(1), Some(10)),
+                (3, Schedule::Every(1), None),
+            ],
+        );
+        assert_eq!(found, [Some(20_000), Some(20_000), None], "min_seconds, then the tier");
     }
 
     #[test]
     fn calculated_inherits_cron_without_a_default_interval() {
         let graph = Graph::new([1, 2], [(2, 1)]);
         let nightly = Schedule::parse("0 3 * * *").expect("valid");
-        let schedules = BTreeMap::from([(1, Schedule::Calculated), (2, nightly)]);
-        let paces = paces(&graph, &schedules, 1);
-        assert_eq!(paces[&1], paces[&2]);
-        assert_eq!(paces[&1].interval_ms, None);
+        assert_eq!(
+            intervals(&graph, &[(1, Schedule::Calculated, Some(1)), (2, nightly, Some(1))]),
+            [None, None]
+        );
     }
 
     #[test]

@@ -5,5 +5,6 @@ mod define;
 mod events;
 pub mod inspect;
 mod refresh;
+mod schedule;
 mod validate;
 mod version;

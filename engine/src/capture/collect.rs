@@ -13,24 +13,36 @@ use crate::pg::lock::{self, Mode};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::spi;
 use crate::pg::value::Param;
+use crate::pg::xact::{Failure, Isolation, worker_transaction};
 use pg_trickle_core::frontier::Frontier;
 
-/// Collects everything there is to collect in this database; returns the number of change rows removed. Waits for
-/// nothing: what is in use is left for the next time.
+/// Collects everything there is to collect in this database, in the caller's transaction; returns the number of change
+/// rows removed. Waits for nothing: what is in use is left for the next time.
 pub fn collect_all() -> u64 {
     forget_dropped();
-    catalog::as_extension(|| {
-        let executor = Executor::new(Snapshot::latest());
-        let sources: Vec<u32> = executor
-            .fixed_rows(
-                "SELECT DISTINCT t.source_relid FROM pgtrickle.pgt_change_tracking AS t ORDER BY 1",
-                &[],
-            )
-            .iter()
-            .map(|row| row.oid(0))
-            .collect();
-        sources.into_iter().map(collect_source).sum()
-    })
+    catalog::as_extension(|| captured_sources().into_iter().map(collect_source).sum())
+}
+
+/// As [`collect_all`], for a worker outside a transaction: each source has one of its own, so that a failure, which is
+/// returned, or a lock held for one does not concern the others.
+pub fn collect_apart() -> Result<(), Failure> {
+    let mut outcome = worker_transaction(Isolation::ReadCommitted, forget_dropped);
+    let sources = worker_transaction(Isolation::ReadCommitted, || catalog::as_extension(captured_sources))?;
+    for source in sources {
+        let result = worker_transaction(Isolation::ReadCommitted, || {
+            catalog::as_extension(|| collect_source(source));
+        });
+        outcome = outcome.and(result);
+    }
+    outcome
+}
+
+fn captured_sources() -> Vec<u32> {
+    Executor::new(Snapshot::latest())
+        .fixed_rows("SELECT DISTINCT t.source_relid FROM pgtrickle.pgt_change_tracking AS t ORDER BY 1", &[])
+        .iter()
+        .map(|row| row.oid(0))
+        .collect()
 }
 
 /// Collects one source's buffer. The caller runs as the extension's owner, in a transaction of its own.
@@ -44,7 +56,7 @@ fn collect_source(source: u32) -> u64 {
     forget_orphans(&executor, source);
     let consumers = consumers(&executor, source);
     if consumers.is_empty() {
-        install::remove_if_unused(&executor, source);
+        install::remove_if_unused(source);
         return 0;
     }
     // A consumer without a frontier is being created: it will need everything.
@@ -69,8 +81,16 @@ fn consumed_by_all(source: u32, alias: &str, frontiers: &[Frontier]) -> String {
 
 fn collect_buffer(executor: &Executor, source: u32, buffer: &Buffer, frontiers: &[Frontier]) -> u64 {
     let table = format!("pgtrickle_changes.{}", table_name(source, buffer.generation));
-    let removed = executor
-        .modify(&format!("DELETE FROM {table} AS b WHERE {}", consumed_by_all(source, "b", frontiers)), &[]);
+    // The bound adds nothing but a condition for the index.
+    let bound = frontiers.iter().map(|frontier| frontier.snapshot.xmax.max(frontier.own_xid + 1)).min();
+    let removed = executor.modify(
+        &format!(
+            "DELETE FROM {table} AS b WHERE b.xid OPERATOR(pg_catalog.<) '{}'::pg_catalog.xid8 AND {}",
+            bound.unwrap_or(0),
+            consumed_by_all(source, "b", frontiers)
+        ),
+        &[],
+    );
     if !buffer.is_current {
         // No writer reaches an old generation: once empty it stays empty.
         let is_empty = executor.row(&format!("SELECT 1 FROM {table} LIMIT 1"), &[]).is_none();

@@ -6,6 +6,7 @@ use crate::catalog;
 use crate::pg::exec::Executor;
 use crate::pg::lock::{self, Mode};
 use crate::pg::relation;
+use crate::pg::snapshot::Snapshot;
 use crate::pg::spi;
 use crate::pg::value::Param;
 use serde::{Deserialize, Serialize};
@@ -162,8 +163,15 @@ fn note_members(executor: &Executor, source: u32, members: &[TreeMember]) {
     }
 }
 
-/// Removes capture of a source without consumers, unless somebody is using the source or its buffers right now.
-pub fn remove_if_unused(executor: &Executor, source: u32) -> bool {
+/// Removes capture of a source without consumers, unless somebody is using the source or its buffers, or is registering
+/// a consumer, right now. The caller runs as the extension's owner.
+pub fn remove_if_unused(source: u32) -> bool {
+    let registry = relation::find("pgtrickle", "pgt_consumers").expect("the extension is installed");
+    // A creator that registers while capture is being removed would take it for installed.
+    if !lock::try_relation(registry, Mode::InstallTrigger) {
+        return false;
+    }
+    let executor = Executor::new(Snapshot::latest());
     let is_read = executor
         .fixed_row(
             "SELECT 1 FROM pgtrickle.pgt_consumers AS c WHERE c.source_relid OPERATOR(pg_catalog.=) $1 LIMIT 1",
@@ -173,14 +181,14 @@ pub fn remove_if_unused(executor: &Executor, source: u32) -> bool {
     if is_read {
         return false;
     }
-    let buffers = buffer::generations(executor, source);
-    let locked = tree(executor, source)
+    let buffers = buffer::generations(&executor, source);
+    let locked = tree(&executor, source)
         .into_iter()
         .map(|member| member.relid)
         .chain(buffers.iter().map(|buffer| buffer.relid))
         .all(|relid| lock::try_relation(relid, Mode::Replace));
     if locked {
-        remove(executor, source);
+        remove(&executor, source);
     }
     locked
 }

@@ -6,6 +6,7 @@
 use crate::capture::install::{self, Wanted};
 use crate::catalog;
 use crate::error::{Error, Result};
+use crate::guc::Settings;
 use crate::pg::background::{self, NoReply};
 use crate::pg::exec::Executor;
 use crate::pg::lock::{self, Mode};
@@ -17,8 +18,6 @@ use crate::pg::xact::{self, Failure, Isolation};
 use pgrx::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// How long writers of a source may have to wait behind one attempt to lock it, in milliseconds.
-const LOCK_TIMEOUT_MS: u32 = 20;
 /// Pauses between attempts, in milliseconds.
 const PAUSE_MS: std::ops::RangeInclusive<i64> = 20..=200;
 
@@ -26,6 +25,8 @@ const PAUSE_MS: std::ops::RangeInclusive<i64> = 20..=200;
 struct Request {
     pgt_id: i64,
     wanted: Vec<Wanted>,
+    /// How long writers of a source may have to wait behind one attempt to lock it.
+    lock_timeout_ms: u64,
 }
 
 /// None is success.
@@ -45,7 +46,8 @@ pub fn run(pgt_id: i64, wanted: &[Wanted]) -> Result<bool> {
     if !is_possible(wanted) {
         return Ok(false);
     }
-    let request = Request { pgt_id, wanted: wanted.to_vec() };
+    let lock_timeout_ms = Settings::current().capture_lock_timeout.as_millis() as u64;
+    let request = Request { pgt_id, wanted: wanted.to_vec(), lock_timeout_ms };
     let bytes = serde_json::to_vec(&request).expect("a request serialises");
     let reply = match background::run("pgt_capture_worker", "pg_trickle capture installer", &bytes) {
         Ok(reply) => reply,
@@ -163,7 +165,7 @@ fn retrying(request: &Request, body: impl Fn()) -> std::result::Result<(), Failu
     let mut pause = *PAUSE_MS.start();
     loop {
         let outcome = xact::worker_transaction(Isolation::ReadCommitted, || {
-            spi::ddl(&format!("SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}"));
+            spi::ddl(&format!("SET LOCAL lock_timeout = {}", request.lock_timeout_ms));
             body();
         });
         match outcome {

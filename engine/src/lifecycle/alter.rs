@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::lifecycle::create;
 use crate::pg::exec::Executor;
 use crate::pg::lock;
+use crate::pg::shmem;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::value::Param;
 use crate::refresh::compiled;
@@ -23,6 +24,7 @@ pub struct Changes {
 
 /// Changes settings. Only a change of mode waits for a running refresh.
 pub fn alter(name: &str, changes: &Changes) -> Result<()> {
+    shmem::wake_scheduler_at_commit();
     let executor = Executor::new(Snapshot::latest());
     let stream_table = definition::resolve(&executor, "name", Some(name))?;
     definition::check_owner(&stream_table)?;
@@ -62,6 +64,7 @@ pub fn alter(name: &str, changes: &Changes) -> Result<()> {
 
 /// Ends suspension and error status.
 pub fn resume(name: &str) -> Result<()> {
+    shmem::wake_scheduler_at_commit();
     let executor = Executor::new(Snapshot::latest());
     let stream_table = definition::resolve(&executor, "name", Some(name))?;
     definition::check_owner(&stream_table)?;

@@ -15,7 +15,7 @@ use crate::pg::lock::{self, Mode as LockMode};
 use crate::pg::relation::{self, QualifiedName, quote_identifier};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::value::Param;
-use crate::pg::{security, spi};
+use crate::pg::{security, shmem, spi};
 use crate::refresh::wave::{self, OnFailure, Options};
 use crate::refresh::{Initiator, compiled, member};
 use pg_trickle_core::maintain::{self, Maintenance, Names, TableShape};
@@ -60,6 +60,7 @@ const RECORDED_SETTINGS: &[&str] = &[
 
 /// Creates a stream table.
 pub fn create(new: &NewStreamTable) -> Result<()> {
+    shmem::wake_scheduler_at_commit();
     let schema = new.name.creation_schema();
     let display_name = format!("{schema}.{}", new.name.name);
     if let Some(existing) = relation::find(&schema, &new.name.name) {

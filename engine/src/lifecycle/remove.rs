@@ -82,6 +82,6 @@ pub fn forget(pgt_id: i64, relid: u32) {
     }
     install::remove(&executor, relid);
     for source in sources {
-        install::remove_if_unused(&executor, source);
+        install::remove_if_unused(source);
     }
 }

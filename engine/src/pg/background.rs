@@ -2,7 +2,7 @@
 //!
 //! The request travels in a dynamic shared memory segment, which also takes the reply.
 
-use crate::pg::xact;
+use crate::pg::{signal, xact};
 use pgrx::pg_sys;
 
 /// Room for a reply.
@@ -77,8 +77,7 @@ pub unsafe fn serve(argument: pg_sys::Datum, body: impl FnOnce(&[u8]) -> Vec<u8>
     // SAFETY: the caller of `run` keeps the segment until this process has ended; if it is gone, attaching fails and
     // there is nobody to answer.
     unsafe {
-        die_on_terminate();
-        pg_sys::BackgroundWorkerUnblockSignals();
+        signal::prepare_worker();
         let segment = pg_sys::dsm_attach(argument.value() as pg_sys::dsm_handle);
         if segment.is_null() {
             return;
@@ -110,27 +109,8 @@ pub fn pause(milliseconds: i64) {
 }
 
 /// Copies a name into a fixed C buffer, cut to fit.
-fn copy_name<const N: usize>(buffer: &mut [std::ffi::c_char; N], name: &str) {
+pub(super) fn copy_name<const N: usize>(buffer: &mut [std::ffi::c_char; N], name: &str) {
     for (slot, byte) in buffer[..N - 1].iter_mut().zip(name.bytes()) {
         *slot = byte as std::ffi::c_char;
-    }
-}
-
-unsafe extern "C-unwind" {
-    /// The server's handler of SIGTERM in backends; called by the kernel, never from Rust, so it has no guard.
-    fn die(signal: std::ffi::c_int);
-}
-
-/// Lets SIGTERM end the worker at its next interrupt check, also inside a query.
-///
-/// # Safety
-/// Called before signals are unblocked.
-unsafe fn die_on_terminate() {
-    // SAFETY: `die` is the server's own handler.
-    unsafe {
-        #[cfg(feature = "pg18")]
-        pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(die));
-        #[cfg(not(feature = "pg18"))]
-        pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(die));
     }
 }

@@ -128,7 +128,7 @@ pub enum Isolation {
 }
 
 /// Runs `body` in a transaction of its own, in a background worker: commits on return, aborts on an error, which is
-/// returned. No snapshot exists when `body` starts, so it can take locks before its first one.
+/// returned; cancellation is one, while a request to end the process does not come back at all. No snapshot exists when `body` starts, so it can take locks before its first one.
 pub fn worker_transaction<T>(isolation: Isolation, body: impl FnOnce() -> T) -> Result<T, Failure> {
     // SAFETY: only called by background workers outside a transaction; each start is paired with a commit or abort.
     unsafe {
@@ -146,7 +146,7 @@ pub fn worker_transaction<T>(isolation: Isolation, body: impl FnOnce() -> T) -> 
         if outcome.is_err() {
             pg_sys::AbortCurrentTransaction();
         }
-        outcome.map_err(|(failure, caught)| if failure.is_interrupt() { caught.rethrow() } else { failure })
+        outcome.map_err(|(failure, _)| failure)
     }
 }
 
