@@ -10,7 +10,7 @@ WHERE r.ev_class OPERATOR(pg_catalog.=) $1
 UNION ALL
 SELECT 'FORCE ROW LEVEL SECURITY'
 FROM pg_catalog.pg_class AS c
-WHERE c.oid OPERATOR(pg_catalog.=) $1 AND c.relforcerowsecurity AND c.relrowsecurity
+WHERE c.oid OPERATOR(pg_catalog.=) $1 AND c.relforcerowsecurity
 UNION ALL
 SELECT 'changed column list'
 WHERE EXISTS (SELECT 1 FROM pg_catalog.pg_class AS v WHERE v.oid OPERATOR(pg_catalog.=) $2)
