@@ -13,9 +13,8 @@ use sha2::{Digest, Sha256};
 use crate::process::{run, run_visible};
 use crate::provision::cache::{cache_root, checkout, make_folder, runtime_root};
 use crate::provision::lock::Lock;
-use crate::provision::say;
 use crate::provision::server::{Headers, Installation};
-use crate::provision::tools;
+use crate::provision::{debian, say, tools};
 
 /// What of the checkout a package is made of.
 const INPUTS: [&str; 4] = ["engine", "sql", "Cargo.toml", "Cargo.lock"];
@@ -107,6 +106,7 @@ pub fn package(headers: &Headers) -> Result<Package> {
 
 fn build(headers: &Headers, tree: &Path) -> Result<()> {
     let major = headers.major;
+    debian::get_build_packages()?;
     let cargo_pgrx = tools::cargo_pgrx()?;
     say(format_args!("packaging the extension for {} ...", headers.version));
     let started = SystemTime::now();

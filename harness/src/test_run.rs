@@ -127,10 +127,11 @@ impl Nextest {
         for package in PACKAGES {
             command.args(["--package", package]);
         }
-        // The caller's own filter narrows this one, and may leave nothing of it.
+        let (filter, extra) = narrow(filter, &self.extra);
         command.arg("--filterset").arg(filter);
         if !self.extra.is_empty() {
-            command.arg("--no-tests=pass").args(&self.extra);
+            // The caller's filter may leave nothing of a phase.
+            command.arg("--no-tests=pass").args(extra);
         }
         if let Some(folder) = &self.folder {
             let path = std::env::var_os("PATH").unwrap_or_default();
@@ -167,6 +168,21 @@ impl Nextest {
             took: started.elapsed(),
         })
     }
+}
+
+/// Narrows a filter by those among the caller's arguments, and returns the other arguments. Nextest itself would run
+/// what any of several filters selects.
+fn narrow<'a>(filter: &str, arguments: &'a [String]) -> (String, Vec<&'a String>) {
+    let mut filters = vec![format!("({filter})")];
+    let mut others = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "-E" | "--filterset" => filters.extend(rest.next().map(|own| format!("({own})"))),
+            _ => others.push(argument),
+        }
+    }
+    (filters.join(" & "), others)
 }
 
 /// Reads `(passed, failed)` from the line that nextest closes with.
@@ -229,7 +245,15 @@ fn report(outcomes: &[Outcome], versions: &[Version]) {
 
 #[cfg(test)]
 mod tests {
-    use super::parse_summary;
+    use super::{narrow, parse_summary};
+
+    #[test]
+    fn filter_of_the_caller_narrows_that_of_the_phase() {
+        let arguments = ["-E", "binary(cluster)", "--no-capture"].map(str::to_string);
+        let (filter, others) = narrow("kind(test)", &arguments);
+        assert_eq!(filter, "(kind(test)) & (binary(cluster))");
+        assert_eq!(others, vec!["--no-capture"]);
+    }
 
     #[test]
     fn summary_of_nextest_is_read_in_every_form() {

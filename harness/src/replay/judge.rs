@@ -11,6 +11,7 @@ use pg_trickle_oracle::{Error, compare};
 use postgres::Client;
 
 use super::refresh::Refreshed;
+use crate::provision::duckdb;
 use crate::report::{CycleRun, Judgement, QueryRun};
 
 /// Both oracles, and the right results of the cycle before.
@@ -28,10 +29,9 @@ pub struct Judged {
 }
 
 impl Oracles {
-    /// Opens DuckDB; an error says where its library is looked for.
+    /// Opens DuckDB, after getting its library if need be.
     pub fn open() -> Result<Self> {
-        let duckdb =
-            DuckDb::open_default().context("the DuckDB oracle; `harness/run provision` gets its library")?;
+        let duckdb = DuckDb::open(&duckdb::get()?).context("the DuckDB oracle")?;
         Ok(Self { mirror: Mirror::new(duckdb), previous: BTreeMap::new() })
     }
 
