@@ -49,8 +49,6 @@ pub enum Error {
     HostileObject { name: String, object: String },
     /// The snapshot cannot be used; the same transaction run again can succeed.
     Serialization { message: String, detail: String },
-    /// Another transaction is refreshing the stream table.
-    Busy { name: String },
     /// A trigger on a stream table changed what the same refresh reads.
     SourceChangedByTrigger { source: String },
     /// A claimed fact does not hold: a bug in this product, or the stream table was tampered with.
@@ -212,12 +210,6 @@ impl Error {
                 message,
                 Some(detail),
                 Some("Run the transaction again.".to_owned()),
-            ),
-            Error::Busy { name } => (
-                Code::ERRCODE_LOCK_NOT_AVAILABLE,
-                format!("stream table \"{name}\" is being refreshed by another transaction"),
-                None,
-                None,
             ),
             Error::SourceChangedByTrigger { source } => (
                 Code::ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION,

@@ -59,16 +59,26 @@ impl Analysis {
     }
 
     /// Warns where a user may expect an order that is not there.
-    fn warn_of_order(&mut self, original: &pg_sys::Query, prepared: &pg_sys::Query, outer: &Env, need: &Need) {
+    fn warn_of_order(
+        &mut self,
+        original: &pg_sys::Query,
+        prepared: &pg_sys::Query,
+        outer: &Env,
+        need: &Need,
+    ) {
         let is_dropped = !original.sortClause.is_null() && prepared.sortClause.is_null();
         if is_dropped && outer.path.is_empty() {
             self.warn("ORDER BY without LIMIT has no effect on a stream table's contents.");
         } else if is_dropped && !matches!(need, Need::Existence) {
-            self.warn("ORDER BY in a subquery without LIMIT has no effect: rows of a subquery have no order.");
+            self.warn(
+                "ORDER BY in a subquery without LIMIT has no effect: rows of a subquery have no order.",
+            );
         }
         let has_limit = !prepared.limitCount.is_null() || !prepared.limitOffset.is_null();
         if has_limit && prepared.sortClause.is_null() {
-            self.warn("LIMIT without ORDER BY keeps the rows that come first by the values of their columns.");
+            self.warn(
+                "LIMIT without ORDER BY keeps the rows that come first by the values of their columns.",
+            );
         }
     }
 

@@ -51,7 +51,6 @@ fn explain(name: Option<&str>, format: Option<&str>) -> Result<String> {
 
 /// `pgtrickle.verify_stream_table(name, repair)`: refreshes, then compares contents and hidden state with a
 /// recomputation under the same snapshot.
-#[expect(clippy::type_complexity, reason = "the shape of an SQL result")]
 #[pg_extern(volatile, parallel_unsafe)]
 fn verify_stream_table(
     name: Option<&str>,

@@ -19,6 +19,6 @@ fn refresh(name: Option<&str>) -> Result<()> {
     definition::check_owner(&stream_table)?;
     let targets = [stream_table.pgt_id];
     let wave = wave::begin(&targets, Initiator::Manual)?;
-    wave.run(&targets, Options { initiator: Initiator::Manual, on_failure: OnFailure::Raise, force: false })?;
+    wave.run(&targets, Options { on_failure: OnFailure::Raise, force: false })?;
     Ok(())
 }

@@ -6,7 +6,6 @@ use pgrx::prelude::*;
 
 /// `pgtrickle.worker_pool_status()`: refreshes run in the scheduler of the database itself, which counts as active while
 /// it refreshes. The last column is NULL if this database has no scheduler.
-#[expect(clippy::type_complexity, reason = "the SQL signature is fixed")]
 #[pg_extern(volatile, parallel_unsafe)]
 fn worker_pool_status() -> TableIterator<
     'static,

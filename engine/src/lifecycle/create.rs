@@ -424,10 +424,7 @@ fn populate(born: &Born, wanted: &[Wanted]) -> Result<()> {
     let _ = wave::lock(&plan, true);
     // Whatever the isolation level: the transaction's own snapshot may be older than capture.
     let wave = wave::fix_under(Snapshot::latest(), upstream_plan, Initiator::Initial);
-    wave.run(
-        &upstream,
-        Options { initiator: Initiator::Initial, on_failure: OnFailure::Raise, force: false },
-    )?;
+    wave.run(&upstream, Options { on_failure: OnFailure::Raise, force: false })?;
     let stream_table = definition::load(&wave.session.executor, born.pgt_id)
         .ok_or_else(|| Error::NoSuchStreamTable { name: born.names.stream_table.clone() })?;
     member::populate(&wave.session, &stream_table)?;

@@ -90,11 +90,17 @@ pub fn roll_back() -> ! {
 }
 
 /// Runs `body` and catches an error that unwinds out of it.
-fn catch<T>(body: impl FnOnce() -> T) -> Result<T, (Failure, CaughtError)> {
+fn catch<T>(body: impl FnOnce() -> T) -> Result<T, Box<(Failure, CaughtError)>> {
     PgTryBuilder::new(AssertUnwindSafe(|| Ok(body())))
-        .catch_others(|caught| Err((Failure::from_caught(&caught), caught)))
-        .catch_rust_panic(|caught| Err((Failure::from_caught(&caught), caught)))
+        .catch_others(|caught| Err(Box::new((Failure::from_caught(&caught), caught))))
+        .catch_rust_panic(|caught| Err(Box::new((Failure::from_caught(&caught), caught))))
         .execute()
+}
+
+/// The failure, unless the backend was told to stop.
+fn absorb(caught: Box<(Failure, CaughtError)>) -> Failure {
+    let (failure, caught) = *caught;
+    if failure.is_interrupt() { caught.rethrow() } else { failure }
 }
 
 /// Runs `body` in a subtransaction: an error rolls back what it did and is returned. Cancellation and shutdown are
@@ -116,7 +122,7 @@ pub fn subtransaction<T>(body: impl FnOnce() -> T) -> Result<T, Failure> {
         }
         pg_sys::CurrentMemoryContext = context;
         pg_sys::CurrentResourceOwner = owner;
-        outcome.map_err(|(failure, caught)| if failure.is_interrupt() { caught.rethrow() } else { failure })
+        outcome.map_err(absorb)
     }
 }
 
@@ -128,7 +134,8 @@ pub enum Isolation {
 }
 
 /// Runs `body` in a transaction of its own, in a background worker: commits on return, aborts on an error, which is
-/// returned; cancellation is one, while a request to end the process does not come back at all. No snapshot exists when `body` starts, so it can take locks before its first one.
+/// returned; cancellation is one, while a request to end the process does not come back at all. No snapshot exists
+/// when `body` starts, so it can take locks before its first one.
 pub fn worker_transaction<T>(isolation: Isolation, body: impl FnOnce() -> T) -> Result<T, Failure> {
     // SAFETY: only called by background workers outside a transaction; each start is paired with a commit or abort.
     unsafe {
@@ -146,7 +153,7 @@ pub fn worker_transaction<T>(isolation: Isolation, body: impl FnOnce() -> T) -> 
         if outcome.is_err() {
             pg_sys::AbortCurrentTransaction();
         }
-        outcome.map_err(|(failure, _)| failure)
+        outcome.map_err(|caught| caught.0)
     }
 }
 

@@ -17,6 +17,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
+/// Changed sources, and whether the table has a unique constraint besides its key.
+type DeltaKey = (BTreeSet<SourceId>, bool);
+
 /// Everything derived from a stream table's definition.
 pub struct Compiled {
     /// The query with today's names.
@@ -26,7 +29,7 @@ pub struct Compiled {
     /// How it is maintained differentially, or why not.
     pub maintenance: std::result::Result<Maintenance, Unsupported>,
     /// Delta programs by changed sources.
-    deltas: RefCell<HashMap<(BTreeSet<SourceId>, bool), Rc<Program>>>,
+    deltas: RefCell<HashMap<DeltaKey, Rc<Program>>>,
 }
 
 impl Compiled {

@@ -90,10 +90,9 @@ pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Re
         }
     };
     catalog::as_extension(|| {
-        if let Some(output) = task.program.as_ref().and_then(|program| program.output.as_deref()) {
-            if has_consumers(executor, stream_table) {
-                buffer::append_change(executor, stream_table.relid, output);
-            }
+        let output = task.program.as_ref().and_then(|program| program.output.as_deref());
+        if let Some(output) = output.filter(|_| has_consumers(executor, stream_table)) {
+            buffer::append_change(executor, stream_table.relid, output);
         }
         finish(session, stream_table, &progress, &sources, &task, counts, started);
     });

@@ -31,7 +31,7 @@ pub fn verify(name: Option<&str>, repair: bool) -> Result<Vec<Finding>> {
     let stream_table = definition::resolve(&Executor::new(Snapshot::for_refresh()), "name", name)?;
     definition::check_owner(&stream_table)?;
     let targets = [stream_table.pgt_id];
-    let options = Options { initiator: Initiator::Manual, on_failure: OnFailure::Raise, force: false };
+    let options = Options { on_failure: OnFailure::Raise, force: false };
     let wave = wave::begin(&targets, Initiator::Manual)?;
     wave.run(&targets, options)?;
     let stream_table = definition::load(&wave.session.executor, stream_table.pgt_id)

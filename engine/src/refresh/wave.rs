@@ -129,7 +129,6 @@ pub enum OnFailure {
 /// How to run a wave.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    pub initiator: Initiator,
     pub on_failure: OnFailure,
     /// Recompute the named stream tables whatever is pending.
     pub force: bool,

@@ -39,8 +39,7 @@ fn run(targets: &[i64]) -> Result<Outcome, Failure> {
         if wave::plan(&wave.session.executor, targets) != plan {
             return Outcome::Busy;
         }
-        let options =
-            Options { initiator: Initiator::Scheduler, on_failure: OnFailure::Continue, force: false };
+        let options = Options { on_failure: OnFailure::Continue, force: false };
         Outcome::Done(wave.run(targets, options).or_report())
     })
 }
