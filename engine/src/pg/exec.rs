@@ -197,7 +197,7 @@ impl Executor {
         mentioned
             .map(|(name, store)| RelationClass {
                 name: name.clone(),
-                types: store.types(),
+                columns: store.columns(),
                 size_class: plans::size_class(store.rows()),
             })
             .collect()

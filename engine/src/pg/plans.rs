@@ -22,10 +22,18 @@ pub enum Planning {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RelationClass {
     pub name: String,
-    /// Type OIDs of the columns: one text over relations of different shape needs different plans.
-    pub types: Vec<u32>,
+    /// One text over relations of different shape needs different plans.
+    pub columns: Vec<ColumnClass>,
     /// 0 for no rows, else one more than the number of octal digits of their count.
     pub size_class: u32,
+}
+
+/// A column of an in-memory relation as far as a plan depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ColumnClass {
+    pub type_oid: u32,
+    pub typmod: i32,
+    pub collation: u32,
 }
 
 /// The size class of a number of rows.
@@ -40,7 +48,7 @@ struct Key {
 }
 
 /// When there are more plans than this, all are forgotten: bounded memory without bookkeeping per use.
-const PLANS_MAX: usize = 2_000;
+const PLANS_MAX: usize = 1_000;
 
 thread_local! {
     static PLANS: RefCell<HashMap<Key, *mut pg_sys::CachedPlanSource>> = RefCell::default();

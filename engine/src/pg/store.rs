@@ -1,6 +1,8 @@
 //! Relations in memory: tuplestores that statements can read by name.
 
+use crate::pg::compat;
 use crate::pg::memory;
+use crate::pg::plans::ColumnClass;
 use crate::pg::value::{Row, decode};
 use pg_trickle_core::program::RelationColumn;
 use pgrx::pg_sys;
@@ -19,12 +21,19 @@ impl Store {
         unsafe { pg_sys::tuplestore_tuple_count(self.state) as u64 }
     }
 
-    /// Type OIDs of the columns.
-    pub(super) fn types(&self) -> Vec<u32> {
-        // SAFETY: attribute numbers are within the descriptor.
+    /// What a plan depends on in each column.
+    pub(super) fn columns(&self) -> Vec<ColumnClass> {
+        // SAFETY: attribute numbers are within the descriptor; fields are copied.
         unsafe {
-            (1..=(*self.descriptor).natts)
-                .map(|number| pg_sys::SPI_gettypeid(self.descriptor, number).to_u32())
+            (0..(*self.descriptor).natts as usize)
+                .map(|index| {
+                    let attribute = &*compat::attribute(self.descriptor, index);
+                    ColumnClass {
+                        type_oid: attribute.atttypid.to_u32(),
+                        typmod: attribute.atttypmod,
+                        collation: attribute.attcollation.to_u32(),
+                    }
+                })
                 .collect()
         }
     }
@@ -34,7 +43,7 @@ impl Store {
         // SAFETY: tuplestore and descriptor belong together; the slot is dropped before either.
         unsafe {
             let natts = (*self.descriptor).natts as usize;
-            let types = self.types();
+            let columns = self.columns();
             let slot =
                 pg_sys::MakeSingleTupleTableSlot(self.descriptor, &raw const pg_sys::TTSOpsMinimalTuple);
             pg_sys::tuplestore_select_read_pointer(self.state, 0);
@@ -46,7 +55,7 @@ impl Store {
                     decode(
                         *(*slot).tts_values.add(i),
                         *(*slot).tts_isnull.add(i),
-                        pg_sys::Oid::from(types[i]),
+                        pg_sys::Oid::from(columns[i].type_oid),
                     )
                 });
                 rows.push(Row(values.collect()));

@@ -6,6 +6,7 @@
 use crate::catalog;
 use crate::catalog::definition::StreamTable;
 use crate::error::{Error, Result};
+use crate::pg::deparse::PinnedSettings;
 use crate::pg::exec::Executor;
 use crate::pg::value::Param;
 use crate::pg::{invalidation, relation, security};
@@ -80,6 +81,8 @@ pub fn load(executor: &Executor, stream_table: &StreamTable) -> Result<Rc<Compil
 /// The text of the view that holds a definition, without the final semicolon.
 pub fn definition_text(executor: &Executor, query_view: u32) -> Option<String> {
     let row = catalog::as_extension(|| {
+        // Constants must read the same whatever the session's date style.
+        let _pinned = PinnedSettings::pin();
         executor.fixed_row("SELECT pg_catalog.pg_get_viewdef($1::pg_catalog.oid)", &[Param::Oid(query_view)])
     })?;
     Some(row.optional_text(0)?.trim_end().trim_end_matches(';').to_owned())
