@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 const POSTPONED_MS_MAX: u64 = 5_000;
 /// First pause between two such attempts, in milliseconds.
 const POSTPONED_MS: u64 = 100;
+/// A stream table that is due within a tenth of its interval, and within this many milliseconds, is refreshed together
+/// with those that are due now: so those with equal intervals come to share a wave.
+const EARLY_MS_MAX: u64 = 250;
 /// Most that falling behind lengthens an interval.
 const BACKOFF_MAX: u64 = 64;
 
@@ -138,30 +141,35 @@ pub fn agenda(subjects: &[Subject], memory: &BTreeMap<i64, Memory>, bounds: Boun
         .filter(|subject| !subject.is_active || (subject.tier == Tier::Frozen && !subject.is_immediate))
         .map(|subject| subject.pgt_id)
         .collect();
-    let mut due = BTreeSet::new();
-    for subject in subjects {
+    let mut waits = BTreeMap::new();
+    for subject in subjects.iter().filter(|subject| !stuck.contains(&subject.pgt_id) && !subject.is_immediate)
+    {
         let id = subject.pgt_id;
-        if stuck.contains(&id) || subject.is_immediate {
-            continue;
-        }
         let needed = graph.with_upstream([id]);
         let last = remembered(id).checked.max(subject.last_refresh);
         let Some(due_in) = last.map_or(Some(0), |last| agenda.paces[&id].due_in_ms(last, now)) else {
             continue;
         };
         // An upstream that failed is not tried sooner because somebody reads it.
-        let retry_at = needed.iter().filter_map(|&needed| remembered(needed).retry_at_ms).max();
-        let retry_in = retry_at.map_or(0, |at| at.saturating_sub(now.epoch_ms).max(0) as u64);
-        let wait = due_in.max(retry_in);
-        if wait > 0 {
-            agenda.next_in_ms = Some(agenda.next_in_ms.map_or(wait, |next| next.min(wait)));
-            continue;
+        let retry_in =
+            needed_retry(memory, &graph, id).map_or(0, |at| at.saturating_sub(now.epoch_ms).max(0) as u64);
+        if due_in == 0
+            && retry_in == 0
+            && let Some(&upstream) = needed.intersection(&stuck).next()
+        {
+            agenda.blocked.push((id, upstream));
+        } else {
+            waits.insert(id, due_in.max(retry_in));
         }
-        match needed.intersection(&stuck).next() {
-            Some(&upstream) => agenda.blocked.push((id, upstream)),
-            None => {
-                due.insert(id);
-            }
+    }
+    let is_any_due = waits.values().any(|&wait| wait == 0);
+    let mut due = BTreeSet::new();
+    for (id, wait) in waits {
+        let early = agenda.paces[&id].interval_ms.map_or(0, |interval| (interval / 10).min(EARLY_MS_MAX));
+        if wait == 0 || (is_any_due && wait <= early && needed_retry(memory, &graph, id).is_none()) {
+            due.insert(id);
+        } else {
+            agenda.next_in_ms = Some(agenda.next_in_ms.map_or(wait, |next| next.min(wait)));
         }
     }
     agenda.waves = graph
@@ -170,6 +178,11 @@ pub fn agenda(subjects: &[Subject], memory: &BTreeMap<i64, Memory>, bounds: Boun
         .map(|component| component.intersection(&due).copied().collect())
         .collect();
     agenda
+}
+
+/// The latest time before which a stream table, or something upstream of it, is not to be tried again.
+fn needed_retry(memory: &BTreeMap<i64, Memory>, graph: &Graph, id: i64) -> Option<i64> {
+    graph.with_upstream([id]).iter().filter_map(|needed| memory.get(needed)?.retry_at_ms).max()
 }
 
 /// Who reads whom.
@@ -221,6 +234,15 @@ mod tests {
         assert_eq!(found.waves, [vec![1, 2, 3], vec![4]]);
         assert_eq!(found.next_in_ms, Some(20_000));
         assert_eq!(agenda(&subjects, &fresh(), BOUNDS, at(101)).waves, Vec::<Vec<i64>>::new());
+    }
+
+    #[test]
+    fn nearly_due_joins_those_that_are() {
+        let mut subjects = [subject(1, &[], "2s", 100), subject(2, &[1], "2s", 100)];
+        subjects[1].last_refresh = Some(Moment { epoch_ms: 100_150, civil_ms: 100_150 });
+        assert_eq!(agenda(&subjects, &fresh(), BOUNDS, at(102)).waves, [vec![1, 2]]);
+        let now = Moment { epoch_ms: 101_990, civil_ms: 101_990 };
+        assert_eq!(agenda(&subjects, &fresh(), BOUNDS, now).waves.len(), 0, "nobody is due");
     }
 
     #[test]

@@ -31,8 +31,15 @@ const STARTING_MAX: usize = 4;
 
 /// What the launcher knows of a database's scheduler.
 enum Status {
-    Running { handle: Handle, since: Instant },
-    Waiting { until: Instant },
+    Running {
+        handle: Handle,
+        since: Instant,
+    },
+    /// It runs, left by an earlier launcher.
+    Inherited,
+    Waiting {
+        until: Instant,
+    },
 }
 
 struct Entry {
@@ -94,7 +101,7 @@ fn round(entries: &mut BTreeMap<u32, Entry>) -> Duration {
         .values()
         .filter_map(|entry| match entry.status {
             Status::Waiting { until } => Some(until.saturating_duration_since(now)),
-            Status::Running { .. } => None,
+            Status::Running { .. } | Status::Inherited => None,
         })
         .min();
     // Those that could not be started because too many are starting are looked at when one of these has.
@@ -103,19 +110,22 @@ fn round(entries: &mut BTreeMap<u32, Entry>) -> Duration {
 
 /// Notices that a scheduler has ended, and why.
 fn observe(entry: &mut Entry, database: &Database, now: Instant) {
-    let Status::Running { handle, since } = &entry.status else { return };
-    if !handle.has_ended() {
+    let ran = match &entry.status {
+        Status::Running { handle, since } if handle.has_ended() => now.saturating_duration_since(*since),
+        Status::Inherited if !shmem::has_scheduler(database.oid) => STABLE,
+        _ => return,
+    };
+    // It ended because it found another.
+    if shmem::has_scheduler(database.oid) {
+        entry.status = Status::Inherited;
         return;
     }
-    let ran = now.saturating_duration_since(*since);
     let farewell = shmem::scheduler_of(database.oid).map(|scheduler| scheduler.farewell);
     let pause = match farewell {
-        // It found another, left by an earlier launcher.
-        _ if shmem::has_scheduler(database.oid) => LOOK,
         Some(Farewell::NoExtension) => WITHOUT_EXTENSION,
         Some(Farewell::Yielded) => YIELDED,
         Some(Farewell::None) | None => {
-            let pause = if ran > STABLE { CRASHED } else { entry.pause };
+            let pause = if ran >= STABLE { CRASHED } else { entry.pause };
             entry.pause = (pause * 2).min(CRASHED_MAX);
             pgrx::log!(
                 "pg_trickle scheduler for database \"{}\" ended unexpectedly, starting it again in {} s",
@@ -142,7 +152,7 @@ fn start(entries: &mut BTreeMap<u32, Entry>, databases: &[Database], now: Instan
             continue;
         }
         if shmem::has_scheduler(database.oid) {
-            entry.status = Status::Waiting { until: now + LOOK };
+            entry.status = Status::Inherited;
             continue;
         }
         if starting == STARTING_MAX {
