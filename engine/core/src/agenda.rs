@@ -150,17 +150,16 @@ pub fn agenda(subjects: &[Subject], memory: &BTreeMap<i64, Memory>, bounds: Boun
         let Some(due_in) = last.map_or(Some(0), |last| agenda.paces[&id].due_in_ms(last, now)) else {
             continue;
         };
+        if let Some(&upstream) = needed.intersection(&stuck).next() {
+            if due_in == 0 {
+                agenda.blocked.push((id, upstream));
+            }
+            continue;
+        }
         // An upstream that failed is not tried sooner because somebody reads it.
         let retry_in =
             needed_retry(memory, &graph, id).map_or(0, |at| at.saturating_sub(now.epoch_ms).max(0) as u64);
-        if due_in == 0
-            && retry_in == 0
-            && let Some(&upstream) = needed.intersection(&stuck).next()
-        {
-            agenda.blocked.push((id, upstream));
-        } else {
-            waits.insert(id, due_in.max(retry_in));
-        }
+        waits.insert(id, due_in.max(retry_in));
     }
     let is_any_due = waits.values().any(|&wait| wait == 0);
     let mut due = BTreeSet::new();

@@ -32,8 +32,11 @@ pub fn prepare_worker() {
     }
 }
 
-/// Acts on what signals asked for: ends the process if it was told to stop.
-pub fn check_interrupts() {
+/// Ends the process if it was told to stop. A request to cancel that arrives outside a transaction finds nothing to
+/// cancel and is dropped, as in an idle session.
+pub fn check_stop() {
+    // SAFETY: a flag of the backend, outside a transaction.
+    unsafe { pg_sys::QueryCancelPending = 0 };
     pgrx::check_for_interrupts!();
 }
 
@@ -47,7 +50,7 @@ pub fn wait(event: WaitEvent, timeout: Duration) {
         pg_sys::WaitLatch(pg_sys::MyLatch, events as i32, timeout_ms, event.0);
         pg_sys::ResetLatch(pg_sys::MyLatch);
     }
-    check_interrupts();
+    check_stop();
     reload_if_asked();
 }
 

@@ -45,7 +45,7 @@ impl Handle {
             let registered = memory::within(pg_sys::TopMemoryContext, || {
                 pg_sys::RegisterDynamicBackgroundWorker(&mut worker, &mut handle)
             });
-            registered.then_some(Handle(handle))
+            registered.then(|| Handle(handle))
         }
     }
 

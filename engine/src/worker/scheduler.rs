@@ -10,6 +10,7 @@ use crate::pg::relation;
 use crate::pg::shmem::{self, Farewell};
 use crate::pg::signal::{self, WaitEvent};
 use crate::pg::snapshot::Snapshot;
+use crate::pg::value::Row;
 use crate::pg::worker;
 use crate::pg::xact::{Failure, Isolation, worker_transaction};
 use crate::refresh::Action;
@@ -67,6 +68,7 @@ pub unsafe extern "C-unwind" fn pgt_scheduler_main(argument: pg_sys::Datum) {
 #[derive(Default)]
 struct Scheduler {
     memory: BTreeMap<i64, Memory>,
+    names: BTreeMap<i64, String>,
     /// Stream tables whose being blocked is in the history already.
     known_blocked: BTreeSet<i64>,
     greeted: bool,
@@ -82,6 +84,7 @@ enum Look {
     At {
         now: Moment,
         subjects: Vec<Subject>,
+        names: BTreeMap<i64, String>,
     },
 }
 
@@ -101,8 +104,9 @@ impl Scheduler {
         let next = match look(self.greeted) {
             Ok(Look::Wanted) => return farewell(Farewell::Yielded),
             Ok(Look::NoExtension) => return farewell(Farewell::NoExtension),
-            Ok(Look::At { now, subjects }) => {
+            Ok(Look::At { now, subjects, names }) => {
                 self.greeted = true;
+                self.names = names;
                 self.act(&settings, now, &subjects)
             }
             Err(failure) => {
@@ -140,7 +144,7 @@ impl Scheduler {
         for wave in &agenda.waves {
             worker::report_activity(Some("refreshing stream tables"));
             wrote |= self.refresh(settings, &agenda, wave, now, began);
-            signal::check_interrupts();
+            signal::check_stop();
         }
         shmem::set_refreshing(false);
         if wrote || self.last_collection.is_none_or(|last| last.elapsed() >= COLLECTION) {
@@ -187,7 +191,11 @@ impl Scheduler {
                             self.failed(settings, *id, failure, took_ms, ended, pace(id));
                         }
                         MemberOutcome::Skipped { upstream } => {
-                            pgrx::debug1!("pg_trickle: stream table {id} waits for {upstream}");
+                            pgrx::debug1!(
+                                "pg_trickle: {} waits for {}",
+                                self.name(*id),
+                                self.name(*upstream)
+                            );
                         }
                     }
                 }
@@ -211,6 +219,11 @@ impl Scheduler {
         }
     }
 
+    /// Name of a stream table for messages.
+    fn name(&self, id: i64) -> String {
+        self.names.get(&id).map_or_else(|| id.to_string(), |name| format!("stream table {name}"))
+    }
+
     fn postpone(&mut self, wave: &[i64], at: Moment) {
         for id in wave {
             self.memory.entry(*id).or_default().postponed(at);
@@ -230,7 +243,7 @@ impl Scheduler {
             self.postpone(&[id], at);
             return;
         }
-        pgrx::log!("pg_trickle could not refresh stream table {id}: {}", record::message(failure));
+        pgrx::log!("pg_trickle could not refresh {}: {}", self.name(id), record::message(failure));
         let errors = record::failure(id, failure, took_ms, settings.max_consecutive_errors);
         self.memory.entry(id).or_default().failed(at, errors, pace);
     }
@@ -297,15 +310,15 @@ fn look(greeted: bool) -> Result<Look, Failure> {
                 .fixed_row(include_str!("../../../sql/queries/clock.sql"), &[])
                 .expect("a clock tells the time");
             let now = Moment { epoch_ms: clock.int(0), civil_ms: clock.int(1) };
-            Look::At { now, subjects: subjects(&executor, tiered) }
+            let rows = executor.fixed_rows(include_str!("../../../sql/queries/schedule.sql"), &[]);
+            let names = rows.iter().map(|row| (row.int(0), row.text(8))).collect();
+            Look::At { now, subjects: subjects(&rows, tiered), names }
         })
     })
 }
 
-fn subjects(executor: &Executor, tiered: bool) -> Vec<Subject> {
-    executor
-        .fixed_rows(include_str!("../../../sql/queries/schedule.sql"), &[])
-        .iter()
+fn subjects(rows: &[Row], tiered: bool) -> Vec<Subject> {
+    rows.iter()
         .map(|row| Subject {
             pgt_id: row.int(0),
             // Validated when it was stored.
