@@ -5,13 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result};
 use postgres::{Client, NoTls};
 
-use super::selection::{wanted_backend, wanted_majors};
+use super::selection::{DEFAULT_MAJOR, wanted_backend, wanted_majors};
 use super::{Cluster, ClusterOptions, LocalCluster, SharedCluster, StartedCluster};
 use crate::package::Server;
 use crate::provision::plan::{self, Supply, Version};
-
-/// Version of a private cluster when neither the environment nor the test says one.
-const DEFAULT_MAJOR: u32 = 18;
 
 /// A database of a test's own, with the extension created in it. Dropped with its value.
 pub struct TestDatabase {

@@ -29,7 +29,9 @@ pub use database::{
 };
 pub use keeper::Keeper;
 pub use local::LocalCluster;
-pub use selection::{Backend, BackendChoice, SUPPORTED_MAJORS, parse_majors, wanted_backend, wanted_majors};
+pub use selection::{
+    Backend, BackendChoice, DEFAULT_MAJOR, SUPPORTED_MAJORS, parse_majors, wanted_backend, wanted_majors,
+};
 pub use shared::{SHARED_CLUSTER_VARIABLE, SharedCluster};
 pub use started::StartedCluster;
 

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The versions the product supports.
 pub const SUPPORTED_MAJORS: [u32; 3] = [16, 17, 18];
 
+/// The version that is used where one is needed and none is asked for.
+pub const DEFAULT_MAJOR: u32 = 18;
+
 /// What runs a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
