@@ -140,6 +140,12 @@ CREATE TABLE pgtrickle.pgt_source_members (
     PRIMARY KEY (member_relid, source_relid)
 );
 
+-- Stream tables that read unlogged tables. Crash recovery empties this table together with those, and no trigger says
+-- so: a missing row means that the sources may have lost their contents.
+CREATE UNLOGGED TABLE pgtrickle.pgt_unlogged_sentinels (
+    pgt_id bigint PRIMARY KEY
+);
+
 -- What DDL did to sources and stream tables. Append-only: event triggers insert here and touch nothing else, so they
 -- cannot deadlock with a refresh.
 CREATE TABLE pgtrickle.pgt_invalidations (

@@ -69,6 +69,11 @@ impl TransactionSnapshot {
         self
     }
 
+    /// Whether everything visible in `earlier` is visible here.
+    pub fn includes(&self, earlier: &TransactionSnapshot) -> bool {
+        earlier.xmax <= self.xmax && !self.in_progress.iter().any(|&xid| earlier.sees(xid))
+    }
+
     /// Whether the transaction's effects are visible.
     pub fn sees(&self, xid: u64) -> bool {
         xid < self.xmax && self.in_progress.binary_search(&xid).is_err()
@@ -158,6 +163,15 @@ mod tests {
         assert!(!stored.sees(118_712));
         assert_eq!(snapshot("10:20:12").with_own(Some(25)), snapshot("10:20:12"));
         assert_eq!(snapshot("10:20:12").with_own(None), snapshot("10:20:12"));
+    }
+
+    #[test]
+    fn a_later_snapshot_includes_an_earlier_one() {
+        let earlier = snapshot("10:20:12,15");
+        assert!(snapshot("12:25:12").includes(&earlier));
+        assert!(earlier.includes(&earlier));
+        assert!(!snapshot("10:19:12,15").includes(&earlier));
+        assert!(!snapshot("10:25:11,12").includes(&earlier), "11 was complete and is running again");
     }
 
     #[test]

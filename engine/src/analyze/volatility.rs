@@ -43,6 +43,7 @@ const SETTINGS_ONLY: &[&str] = &[
     "timetz_out",
     "timestamp_out",
     "timestamptz_out",
+    "interval_out",
     "enum_out",
     "array_out",
     "record_out",

@@ -36,9 +36,11 @@ impl Home {
 pub fn load(executor: &Executor, pgt_id: i64, home: Home) -> Option<Progress> {
     let row = executor.fixed_row(include_str!("../../../sql/queries/progress.sql"), &[Param::Int(pgt_id)])?;
     let stored = frontier(&row);
-    let is_foreign = stored.is_some()
-        && (row.optional_int(5), row.optional_int(6))
-            != (Some(home.system_identifier), Some(i64::from(home.database)));
+    let stored_home = (row.optional_int(5), row.optional_int(6));
+    let is_foreign = stored.as_ref().is_some_and(|frontier| {
+        stored_home != (Some(home.system_identifier), Some(i64::from(home.database)))
+            || frontier.snapshot.xmax > xact::next_xid()
+    });
     Some(Progress {
         version: row.int(0),
         frontier: stored.filter(|_| !is_foreign),

@@ -72,9 +72,14 @@ pub fn forget(pgt_id: i64, relid: u32) {
         .iter()
         .map(|row| row.oid(0))
         .collect();
-    for table in
-        ["pgt_definitions", "pgt_progress", "pgt_dependencies", "pgt_consumers", "pgt_refresh_history"]
-    {
+    for table in [
+        "pgt_definitions",
+        "pgt_progress",
+        "pgt_dependencies",
+        "pgt_consumers",
+        "pgt_refresh_history",
+        "pgt_unlogged_sentinels",
+    ] {
         executor.modify(
             &format!("DELETE FROM pgtrickle.{table} WHERE pgt_id OPERATOR(pg_catalog.=) $1"),
             &[Param::Int(pgt_id)],

@@ -24,6 +24,12 @@ pub fn system_identifier() -> i64 {
     unsafe { pg_sys::GetSystemIdentifier() as i64 }
 }
 
+/// The id the next transaction will get.
+pub fn next_xid() -> u64 {
+    // SAFETY: reads shared memory under its lock.
+    unsafe { pg_sys::ReadNextFullTransactionId().value }
+}
+
 /// The OID of the database this backend is connected to.
 pub fn database() -> u32 {
     // SAFETY: reads a variable of the backend.

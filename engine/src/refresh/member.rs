@@ -9,7 +9,7 @@ use crate::lifecycle::rekey;
 use crate::pg::exec::Executor;
 use crate::pg::plans::Planning;
 use crate::pg::value::Param;
-use crate::pg::{security, snapshot, xact};
+use crate::pg::{relation, security, snapshot, xact};
 use crate::refresh::compiled::{self, Compiled};
 use crate::refresh::constraints::Constraints;
 use crate::refresh::gather::{self, Pending};
@@ -60,7 +60,12 @@ pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Re
     check_rights(executor, stream_table, &dependencies)?;
     check_hostile_objects(executor, stream_table)?;
     let sources = catalog::as_extension(|| probe_sources(executor, &dependencies, &progress));
-    let reason = reason_to_recompute(session, stream_table, &progress, &sources, force);
+    let unlogged = reads_unlogged(&dependencies);
+    let reason = if unlogged && !has_sentinel(executor, stream_table) {
+        Some("an unlogged source may have been emptied by a crash")
+    } else {
+        reason_to_recompute(session, stream_table, &progress, &sources, force)
+    };
     let is_pending = sources.iter().any(|source| source.pending.rows > 0);
     let positions = sources
         .iter()
@@ -95,6 +100,9 @@ pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Re
             buffer::append_change(executor, stream_table.relid, output);
         }
         finish(session, stream_table, &progress, &sources, &task, counts, started);
+        if unlogged {
+            put_sentinel(executor, stream_table);
+        }
     });
     executor.clear_relations();
     Ok(Refreshed { action: task.action, counts, positions })
@@ -124,7 +132,12 @@ pub fn populate(session: &Session, stream_table: &StreamTable) -> Result<()> {
         keeps_state,
         is_fallback: false,
     };
-    catalog::as_extension(|| finish(session, stream_table, &progress, &sources, &task, counts, started));
+    catalog::as_extension(|| {
+        finish(session, stream_table, &progress, &sources, &task, counts, started);
+        if reads_unlogged(&dependencies) {
+            put_sentinel(executor, stream_table);
+        }
+    });
     executor.clear_relations();
     Ok(())
 }
@@ -156,6 +169,17 @@ fn current_progress(session: &Session, stream_table: &StreamTable) -> Result<Pro
             });
         }
     }
+    // A stream table created in this transaction was filled under a snapshot newer than the transaction's own.
+    let is_newer = |frontier: &Frontier| !session.snapshot.includes(&frontier.snapshot);
+    if progress.frontier.as_ref().is_some_and(is_newer) {
+        return Err(Error::Serialization {
+            message: format!(
+                "could not refresh stream table \"{}\" under this snapshot",
+                stream_table.display_name()
+            ),
+            detail: "The stream table is at a newer snapshot than the transaction's own.".to_owned(),
+        });
+    }
     Ok(progress)
 }
 
@@ -181,7 +205,7 @@ fn check_rights(executor: &Executor, stream_table: &StreamTable, dependencies: &
     for dependency in dependencies {
         if security::row_security_applies(dependency.relid, stream_table.owner) {
             return Err(Error::UnsupportedSource {
-                source: crate::pg::relation::qualified_name(dependency.relid).unwrap_or_default(),
+                source: relation::qualified_name(dependency.relid).unwrap_or_default(),
                 reason: "Row-level security applies to it for the stream table's owner.".to_owned(),
                 hint: "Let a role with BYPASSRLS own the stream table, or exempt its owner.".to_owned(),
             });
@@ -250,6 +274,29 @@ fn reason_to_recompute(
         ],
     );
     invalidated.map(|_| "source altered")
+}
+
+fn reads_unlogged(dependencies: &[Dependency]) -> bool {
+    dependencies
+        .iter()
+        .any(|dependency| relation::facts(dependency.relid).is_some_and(|facts| facts.persistence == 'u'))
+}
+
+/// Whether no crash came between the last refresh and now.
+fn has_sentinel(executor: &Executor, stream_table: &StreamTable) -> bool {
+    executor
+        .fixed_row(
+            "SELECT 1 FROM pgtrickle.pgt_unlogged_sentinels AS s WHERE s.pgt_id OPERATOR(pg_catalog.=) $1",
+            &[Param::Int(stream_table.pgt_id)],
+        )
+        .is_some()
+}
+
+fn put_sentinel(executor: &Executor, stream_table: &StreamTable) {
+    executor.modify(
+        "INSERT INTO pgtrickle.pgt_unlogged_sentinels (pgt_id) VALUES ($1) ON CONFLICT DO NOTHING",
+        &[Param::Int(stream_table.pgt_id)],
+    );
 }
 
 /// Consolidates the pending changes of every source; returns which sources have any, and the number of their rows.
