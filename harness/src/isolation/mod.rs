@@ -12,4 +12,5 @@ mod session;
 pub mod spec;
 
 pub use run::{Level, run_permutation};
+pub use session::{Answer, IsolationSession, describe};
 pub use spec::{Permutation, Spec};

@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use postgres::{Client, NoTls, SimpleQueryMessage};
+use postgres::{CancelToken, Client, NoTls, SimpleQueryMessage};
 
 /// Rows in text form, columns separated by `|`, or the server's refusal.
 pub type Answer = Result<Vec<String>, postgres::Error>;
@@ -15,6 +15,7 @@ pub struct IsolationSession {
     pub name: String,
     /// The server process of the session.
     pub pid: i32,
+    cancel: CancelToken,
     requests: Option<Sender<String>>,
     answers: Receiver<Answer>,
     thread: Option<JoinHandle<()>>,
@@ -26,6 +27,7 @@ impl IsolationSession {
         config.application_name(name);
         let mut client = config.connect(NoTls)?;
         let pid = client.query_one("SELECT pg_catalog.pg_backend_pid()", &[])?.get(0);
+        let cancel = client.cancel_token();
         let (requests, inbox) = channel::<String>();
         let (outbox, answers) = channel();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
@@ -38,6 +40,7 @@ impl IsolationSession {
         Ok(IsolationSession {
             name: name.to_owned(),
             pid,
+            cancel,
             requests: Some(requests),
             answers,
             thread: Some(thread),
@@ -70,6 +73,10 @@ impl IsolationSession {
 impl Drop for IsolationSession {
     fn drop(&mut self) {
         drop(self.requests.take());
+        // After a failure it may wait for a lock that nobody will release. One that does not ignores the request.
+        if let Err(error) = self.cancel.cancel_query(NoTls) {
+            eprintln!("harness: the statement of session {} cannot be cancelled: {error}", self.name);
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

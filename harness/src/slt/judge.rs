@@ -39,8 +39,20 @@ impl Judge {
         self.compares = on;
     }
 
-    pub fn is_comparing(&self) -> bool {
-        self.compares
+    /// Compares, if the script wants it, unless the session that has changed something is inside a transaction block.
+    pub fn after_change(&mut self, pid: i32) -> Result<()> {
+        if !self.compares {
+            return Ok(());
+        }
+        // A session reports its state before it reports that it is ready.
+        let in_block: bool = self
+            .client
+            .query_one(
+                "SELECT state LIKE 'idle in transaction%' FROM pg_catalog.pg_stat_activity WHERE pid = $1",
+                &[&pid],
+            )?
+            .get(0);
+        if in_block { Ok(()) } else { self.compare() }
     }
 
     /// Refreshes and compares. Stream tables over stream tables are refreshed from either end in turn.

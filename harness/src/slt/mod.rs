@@ -11,13 +11,14 @@
 mod command;
 mod inventory;
 mod judge;
+mod rewrite;
 mod session;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
-use sqllogictest::{Runner, default_column_validator, default_normalizer, default_validator};
+use sqllogictest::Runner;
 
 use self::judge::Judge;
 use self::session::Session;
@@ -63,14 +64,7 @@ pub fn run_script(database: &TestDatabase, path: &Path) -> Result<()> {
     });
     runner.add_label(&format!("pg{}", database.cluster().pg_major()));
     let outcome = if std::env::var_os(OVERRIDE_VARIABLE).is_some_and(|value| !value.is_empty()) {
-        let update = runner.update_test_file(
-            path,
-            " ",
-            default_validator,
-            default_normalizer,
-            default_column_validator,
-        );
-        futures_executor::block_on(update).map_err(|error| anyhow!("{error}"))
+        rewrite::rewrite(&mut runner, path)
     } else {
         runner.run_file(path).map_err(|error| anyhow!("{error}"))
     };

@@ -15,8 +15,8 @@ pub struct Session {
     database: String,
     judge: Arc<Mutex<Judge>>,
     notices: Arc<Mutex<Vec<String>>>,
-    /// Whether a transaction block is open, by the statements seen.
-    in_block: bool,
+    /// The server process.
+    pid: i32,
 }
 
 /// Why a statement failed.
@@ -68,8 +68,9 @@ impl Session {
             let line = format!("{}: {}", notice.severity(), notice.message());
             keep.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         });
-        let client = config.connect(NoTls)?;
-        Ok(Session { client, database: database.to_owned(), judge, notices, in_block: false })
+        let mut client = config.connect(NoTls)?;
+        let pid = client.query_one("SELECT pg_catalog.pg_backend_pid()", &[])?.get(0);
+        Ok(Session { client, database: database.to_owned(), pid, judge, notices })
     }
 
     fn judge(&self) -> MutexGuard<'_, Judge> {
@@ -128,19 +129,6 @@ fn show(value: Option<&str>) -> String {
     }
 }
 
-/// What a statement does to the transaction block it is in, by its first word.
-fn leaves_block_open(sql: &str, was_open: bool) -> bool {
-    let mut words = sql.split_whitespace().map(str::to_ascii_uppercase);
-    let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    match (first.trim_end_matches(';'), second.trim_end_matches(';')) {
-        ("BEGIN" | "START", _) => true,
-        ("COMMIT" | "END" | "ABORT", _) | ("PREPARE", "TRANSACTION") => false,
-        ("ROLLBACK", "TO") => was_open,
-        ("ROLLBACK", _) => false,
-        _ => was_open,
-    }
-}
-
 /// Whether a statement may have changed what stream tables should show, or the stream tables.
 fn may_change(sql: &str) -> bool {
     let first = sql.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
@@ -160,11 +148,9 @@ impl DB for Session {
             return self.obey(command.map_err(Failure::Runner)?);
         }
         let sql = &sql.replace("$db", &self.database);
-        let output = self.execute(sql);
-        self.in_block = leaves_block_open(sql, self.in_block);
-        let output = output?;
-        if !self.in_block && may_change(sql) && self.judge().is_comparing() {
-            self.judge().compare()?;
+        let output = self.execute(sql)?;
+        if may_change(sql) {
+            self.judge().after_change(self.pid)?;
         }
         Ok(output)
     }
@@ -183,18 +169,7 @@ impl DB for Session {
 
 #[cfg(test)]
 mod tests {
-    use super::{leaves_block_open, may_change};
-
-    #[test]
-    fn transaction_block_is_followed_by_its_statements() {
-        assert!(leaves_block_open("BEGIN ISOLATION LEVEL REPEATABLE READ", false));
-        assert!(leaves_block_open("ROLLBACK TO s", true));
-        assert!(leaves_block_open("INSERT INTO t VALUES (1)", true));
-        for end in ["COMMIT", "rollback;", "PREPARE TRANSACTION 'p'", "END"] {
-            assert!(!leaves_block_open(end, true), "{end}");
-        }
-        assert!(!leaves_block_open("PREPARE p AS SELECT 1", false));
-    }
+    use super::may_change;
 
     #[test]
     fn reading_is_not_followed_by_a_comparison() {
