@@ -203,6 +203,11 @@ impl<'a> Lowering<'a> {
         let names = |alias: &str| {
             (0..width).map(|column| format!("{alias}.{}", column_name(column))).collect::<Vec<_>>()
         };
+        // What does not concern this input stays outside the fence: inside, the inputs before it would meet as a cross
+        // product first.
+        for predicate in reachable(join, placed, pending) {
+            joined.conditions.push(substitute(&predicate, &concatenation(join, placed)));
+        }
         placed[index] = Some(names(&inner));
         let conditions = reachable(join, placed, pending);
         let columns = concatenation(join, placed);
