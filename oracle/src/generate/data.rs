@@ -54,6 +54,15 @@ impl World {
         World { relations }
     }
 
+    /// Takes the change for granted and makes another one.
+    pub fn advance(&mut self, changes: &mut Choices) {
+        for relation in &mut self.relations {
+            relation.old = relation.new_state();
+            relation.delta = ZSet::new();
+            change(relation, changes);
+        }
+    }
+
     /// The contents before the change.
     pub fn old(&self) -> Env {
         self.env(|relation| relation.old.clone())

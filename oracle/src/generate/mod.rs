@@ -68,7 +68,7 @@ pub struct Seed {
 /// Seeds of cases of a useful size.
 pub fn seeds() -> impl Strategy<Value = Seed> {
     let numbers = |max| proptest::collection::vec(any::<u32>(), max / 4..max);
-    (numbers(240), numbers(100), numbers(200)).prop_map(|(tables, changes, plan)| Seed {
+    (numbers(240), numbers(300), numbers(200)).prop_map(|(tables, changes, plan)| Seed {
         tables,
         changes,
         plan,

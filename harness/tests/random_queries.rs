@@ -1,0 +1,285 @@
+//! Random queries under random changes, on a real server: front end, normalisation, stages, SQL, capture and apply
+//! together, judged by PostgreSQL's own answer to the query.
+//!
+//! Each case creates tables, a stream table in DIFFERENTIAL mode over a random query, and then changes the tables
+//! several times and the last time back, comparing after each refresh. A refused query must be refused with `0A000`. `PROPTEST_CASES` sets
+//! the number of cases; a failure is shrunk and printed as a script.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use pg_trickle_core::plan::{AggCall, Plan};
+use pg_trickle_core::types::{Arithmetic, Column, SourceId};
+use pg_trickle_harness::cluster::test_database;
+use pg_trickle_harness::session::{ServerError, Session};
+use pg_trickle_oracle::generate::{Choices, Fragment, Relation, Seed, World, plan, seeds};
+use pg_trickle_oracle::sql;
+use pg_trickle_oracle::value::Row;
+use pg_trickle_oracle::zset::ZSet;
+use proptest::test_runner::{Config, FileFailurePersistence, TestCaseError, TestError, TestRunner};
+
+/// Cases without `PROPTEST_CASES`.
+const CASES_DEFAULT: u32 = 60;
+/// Batches of changes per case; one more takes the last of them back.
+const BATCHES: usize = 3;
+
+#[test]
+fn stream_tables_follow_random_queries() -> Result<()> {
+    let database = test_database()?;
+    let state = RefCell::new(State {
+        session: Session::open(&database, "random")?,
+        refusals: BTreeMap::new(),
+        maintained: 0,
+        changed: 0,
+    });
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../oracle/proptest-regressions/random_queries.txt");
+    let mut config = Config {
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(path))),
+        max_shrink_iters: 500,
+        ..Config::default()
+    };
+    if std::env::var_os("PROPTEST_CASES").is_none() {
+        config.cases = CASES_DEFAULT;
+    }
+    let cases = config.cases;
+    let outcome = TestRunner::new(config).run(&seeds(), |seed| {
+        state.borrow_mut().case(&seed).map_err(|error| TestCaseError::fail(format!("{error:#}")))
+    });
+    let state = state.into_inner();
+    println!("{} of {cases} queries maintained, {} results changed", state.maintained, state.changed);
+    anyhow::ensure!(cases < 50 || state.maintained * 5 > cases as usize, "too few queries are maintained");
+    for (reason, count) in &state.refusals {
+        println!("{count:6} refused: {reason}");
+    }
+    if let Err(TestError::Fail(reason, _)) = outcome {
+        anyhow::bail!("{reason}");
+    }
+    outcome?;
+    Ok(())
+}
+
+struct State {
+    session: Session,
+    refusals: BTreeMap<String, usize>,
+    maintained: usize,
+    changed: usize,
+}
+
+impl State {
+    /// One case; an error is a violation, told with the statements that led to it.
+    fn case(&mut self, seed: &Seed) -> Result<()> {
+        let mut changes = Choices::new(&seed.changes);
+        let mut world = World::new(&mut Choices::new(&seed.tables), &mut changes, false);
+        let fragment = if seed.plan.len().is_multiple_of(3) { Fragment::Stateful } else { Fragment::Whole };
+        let plan = plan(&world, fragment, &mut Choices::new(&seed.plan));
+        if has_open_choice(&plan) {
+            return Ok(());
+        }
+        self.session
+            .run("DROP SCHEMA IF EXISTS random CASCADE; CREATE SCHEMA random; SET search_path = random")?;
+        let mut script = Script { session: &mut self.session, done: vec![] };
+        for (index, relation) in world.relations.iter().enumerate() {
+            script.run(&create_table(index, relation))?;
+            script.change(index, relation, &relation.old)?;
+        }
+        let tables: Vec<Vec<Column>> =
+            world.relations.iter().map(|relation| relation.columns.clone()).collect();
+        let columns = |source: SourceId| {
+            let index = source.0 as usize;
+            (format!("random.t{index}"), tables[index].clone())
+        };
+        let query = sql::query(&plan, &columns);
+        // PostgreSQL itself may refuse the query (a FULL JOIN it cannot plan) or fail on the data.
+        if script.session.rows(&query).is_err() {
+            return Ok(());
+        }
+        let create = format!(
+            "SELECT pgtrickle.create_stream_table('random.st', $query${query}$query$, schedule => '12h', refresh_mode => 'DIFFERENTIAL')"
+        );
+        if let Err(error) = script.session.rows(&create) {
+            return match error.downcast_ref::<ServerError>().or_else(|| error.root_cause().downcast_ref()) {
+                Some(error) if error.sqlstate == "0A000" => {
+                    let construct = error.message.split(" at line ").next().unwrap_or_default().to_owned();
+                    *self.refusals.entry(construct).or_default() += 1;
+                    Ok(())
+                }
+                _ => Err(error.context(script.text(&create))),
+            };
+        }
+        script.done.push(create);
+        self.maintained += 1;
+        let mut before = script.compare(&query)?;
+        for batch in 0..=BATCHES {
+            if batch > 0 && batch < BATCHES {
+                world.advance(&mut changes);
+            }
+            for (index, relation) in world.relations.iter().enumerate() {
+                // The last batch takes back the one before it.
+                let delta = if batch == BATCHES { relation.delta.negated() } else { relation.delta.clone() };
+                script.change(index, relation, &delta)?;
+            }
+            if script.session.rows(&query).is_err() {
+                return Ok(());
+            }
+            script.run("SELECT pgtrickle.refresh_stream_table('random.st')")?;
+            let after = script.compare(&query)?;
+            script.maintained_by_changes()?;
+            self.changed += usize::from(after != before);
+            before = after;
+        }
+        script.run("SELECT pgtrickle.drop_stream_table('random.st')")
+    }
+}
+
+/// True if PostgreSQL may answer the query in several ways that are equal but not identical: equal numbers of different
+/// scale where an operator shows one of them, or orders by them. A sum or a count is not such an operator.
+fn has_open_choice(plan: &Plan) -> bool {
+    let mut is_open = false;
+    plan.visit(&mut |node| {
+        let shown: Vec<Column> = match node {
+            Plan::Aggregate(aggregate) => {
+                let input = aggregate.input.columns();
+                let picks = |call: &&AggCall| {
+                    let function = call.function.builtin.as_deref();
+                    call.distinct || !matches!(function, Some("count" | "sum" | "avg"))
+                };
+                let picked = aggregate.calls.iter().filter(picks);
+                let columns = picked.flat_map(|call| {
+                    call.args.iter().copied().chain(call.order_by.iter().map(|key| key.column))
+                });
+                aggregate.keys.iter().copied().chain(columns).map(|column| input[column].clone()).collect()
+            }
+            Plan::SetOp(set_op) => [set_op.left.columns(), set_op.right.columns()].concat(),
+            Plan::TopK(top) => top.input.columns(),
+            _ => vec![],
+        };
+        is_open |= shown
+            .iter()
+            .any(|column| column.ty.arithmetic == Arithmetic::Numeric && column.fixed_scale.is_none());
+    });
+    is_open
+}
+
+/// The statements of a case so far.
+struct Script<'a> {
+    session: &'a mut Session,
+    done: Vec<String>,
+}
+
+impl Script<'_> {
+    fn run(&mut self, statement: &str) -> Result<()> {
+        let result = self.session.rows(statement);
+        match result {
+            Ok(_) => {
+                self.done.push(statement.to_owned());
+                Ok(())
+            }
+            Err(error) => Err(error.context(self.text(statement))),
+        }
+    }
+
+    fn text(&self, last: &str) -> String {
+        let statements: Vec<&str> = self.done.iter().map(String::as_str).chain([last]).collect();
+        format!("after\n{};\n", statements.join(";\n"))
+    }
+
+    /// Changes a table as its Z-set says: rows deleted, updated where one row takes the place of another, inserted.
+    fn change(&mut self, index: usize, relation: &Relation, delta: &ZSet) -> Result<()> {
+        let mut appearing: Vec<(&Row, i64)> = delta.iter().filter(|(_, weight)| *weight > 0).collect();
+        let mut updates = vec![];
+        for (row, weight) in delta.iter().filter(|(_, weight)| *weight < 0) {
+            // A key that moves could meet its old holder, so keyed rows are updated only under their key.
+            let partner = appearing
+                .iter()
+                .position(|(other, copies)| *copies == -weight && (!relation.is_keyed || other[0] == row[0]));
+            let found = format!(
+                "ctid = ANY (ARRAY(SELECT r.ctid FROM random.t{index} AS r WHERE r::text = {}::text LIMIT {}))",
+                literal(relation, row),
+                -weight
+            );
+            match partner.map(|partner| appearing.remove(partner)) {
+                Some((other, _)) => {
+                    let names: Vec<&str> =
+                        relation.columns.iter().map(|column| column.name.as_str()).collect();
+                    let (names, values) = (names.join(", "), literal(relation, other));
+                    updates.push(format!("UPDATE random.t{index} SET ({names}) = {values} WHERE {found}"));
+                }
+                None => self.run(&format!("DELETE FROM random.t{index} WHERE {found}"))?,
+            }
+        }
+        // One row may take the place that another is about to leave, so what is found by its text is found first.
+        for update in updates {
+            self.run(&update)?;
+        }
+        for (row, weight) in appearing {
+            let values = values(relation, row);
+            self.run(&format!(
+                "INSERT INTO random.t{index} SELECT {values} FROM pg_catalog.generate_series(1, {weight})"
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// The last refresh took the changes, and not the query itself as it does when the changes raise. The one error it
+    /// may meet is that of a scalar subquery that the query itself never comes to evaluate.
+    fn maintained_by_changes(&mut self) -> Result<()> {
+        let slow = self.session.rows(
+            "SELECT h.action, h.refresh_reason, h.error_message FROM pgtrickle.pgt_refresh_history h
+             JOIN pgtrickle.pgt_stream_tables s USING (pgt_id)
+             WHERE s.pgt_name = 'st' AND h.initiated_by <> 'INITIAL' AND h.action NOT IN ('DIFFERENTIAL', 'NO_DATA')
+             AND concat(h.refresh_reason, h.error_message) NOT LIKE '%more than one row%'",
+        )?;
+        if slow.is_empty() {
+            return Ok(());
+        }
+        anyhow::bail!("{}{slow:?}", self.text("-- the refresh was not differential"))
+    }
+
+    /// The stream table's rows, which must be the query's.
+    fn compare(&mut self, query: &str) -> Result<Vec<String>> {
+        let mut rows = |sql: String| -> Result<Vec<String>> {
+            let rows = self.session.rows(&sql)?;
+            let mut rows: Vec<String> =
+                rows.into_iter().map(|row| row.into_iter().flatten().collect()).collect();
+            rows.sort();
+            Ok(rows)
+        };
+        let actual = rows("SELECT st::text FROM random.st AS st".to_owned())?;
+        let expected = rows(format!("SELECT q::text FROM ({query}) AS q"))?;
+        if actual == expected {
+            return Ok(actual);
+        }
+        anyhow::bail!(
+            "{}-- query\n{query}\n-- expected\n{}\n-- stream table\n{}",
+            self.text("-- the stream table differs"),
+            expected.join("\n"),
+            actual.join("\n")
+        )
+    }
+}
+
+fn create_table(index: usize, relation: &Relation) -> String {
+    let columns: Vec<String> = relation
+        .columns
+        .iter()
+        .map(|column| {
+            let not_null = if column.nullable { "" } else { " NOT NULL" };
+            format!("{} {}{not_null}", column.name, column.ty.name)
+        })
+        .collect();
+    let key = if relation.is_keyed { ", PRIMARY KEY (a)" } else { "" };
+    format!("CREATE TABLE random.t{index} ({}{key})", columns.join(", "))
+}
+
+/// A row of typed values.
+fn literal(relation: &Relation, row: &Row) -> String {
+    format!("ROW({})", values(relation, row))
+}
+
+fn values(relation: &Relation, row: &Row) -> String {
+    let values = row.iter().zip(&relation.columns);
+    let values: Vec<String> =
+        values.map(|(value, column)| format!("CAST({value} AS {})", column.ty.name)).collect();
+    values.join(", ")
+}
