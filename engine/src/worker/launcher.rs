@@ -46,6 +46,8 @@ struct Entry {
     status: Status,
     /// Pause after the next unexpected end.
     pause: Duration,
+    /// It could not be started for want of a worker slot.
+    wants_slot: bool,
 }
 
 /// Entry point.
@@ -85,9 +87,11 @@ fn round(entries: &mut BTreeMap<u32, Entry>) -> Duration {
         exists
     });
     for database in &databases {
-        let entry = entries
-            .entry(database.oid)
-            .or_insert(Entry { status: Status::Waiting { until: now }, pause: CRASHED });
+        let entry = entries.entry(database.oid).or_insert(Entry {
+            status: Status::Waiting { until: now },
+            pause: CRASHED,
+            wants_slot: false,
+        });
         observe(entry, database, now);
         let is_requested = requests.as_ref().is_none_or(|requests| requests.contains(&database.oid));
         if let Status::Waiting { until } = &mut entry.status
@@ -156,7 +160,7 @@ fn start(entries: &mut BTreeMap<u32, Entry>, databases: &[Database], now: Instan
             continue;
         }
         if starting == STARTING_MAX {
-            return;
+            break;
         }
         let handle = Handle::start_for_database(
             "pgt_scheduler_main",
@@ -164,9 +168,7 @@ fn start(entries: &mut BTreeMap<u32, Entry>, databases: &[Database], now: Instan
             "pg_trickle scheduler",
             database.oid,
         );
-        if shmem::set_out_of_slots(handle.is_none()) {
-            report_slots(handle.is_none());
-        }
+        entry.wants_slot = handle.is_none();
         match handle {
             Some(handle) => {
                 entry.status = Status::Running { handle, since: now };
@@ -174,6 +176,10 @@ fn start(entries: &mut BTreeMap<u32, Entry>, databases: &[Database], now: Instan
             }
             None => entry.status = Status::Waiting { until: now + OUT_OF_SLOTS },
         }
+    }
+    let are_exhausted = entries.values().any(|entry| entry.wants_slot);
+    if shmem::set_out_of_slots(are_exhausted) {
+        report_slots(are_exhausted);
     }
 }
 
