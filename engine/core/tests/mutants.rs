@@ -13,7 +13,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 /// Cases a mutant may survive before it counts as not caught.
-const CASES: usize = 1000;
+const CASES: usize = 1500;
 
 fn cases() -> impl Iterator<Item = Seed> {
     let mut runner = TestRunner::deterministic();
@@ -62,6 +62,12 @@ fn caught_in_normal_form(mutate: &dyn Fn(Plan) -> Plan) -> usize {
     cases().filter(is_caught).count()
 }
 
+/// Well below what the fixed cases give today, so that a change of the generator does not fail by chance.
+fn assert_caught(cases: usize, at_least: usize) {
+    println!("caught in {cases} of {CASES} cases");
+    assert!(cases > at_least, "caught in only {cases} of {CASES} cases");
+}
+
 /// The expression with `from` replaced in its text.
 fn with_text(expr: &mut Expr, from: &str, to: &str) {
     for piece in &mut expr.pieces {
@@ -80,19 +86,19 @@ fn a_mutant_that_changes_nothing_survives() {
 #[test]
 fn lost_sign_is_caught() {
     let mutate = |plan| if let Plan::Negate(input) = plan { *input } else { plan };
-    assert!(caught(&mutate) > 10);
+    assert_caught(caught(&mutate), 10);
 }
 
 #[test]
 fn flipped_sign_of_flips_is_caught() {
     let mutate = |plan| if matches!(plan, Plan::Flip(_)) { Plan::Negate(Box::new(plan)) } else { plan };
-    assert!(caught(&mutate) > 10);
+    assert_caught(caught(&mutate), 10);
 }
 
 #[test]
 fn new_state_in_place_of_old_is_caught() {
     let mutate = |plan| if let Plan::Old(old) = plan { *old.new } else { plan };
-    assert!(caught(&mutate) > 5);
+    assert_caught(caught(&mutate), 5);
 }
 
 #[test]
@@ -105,7 +111,7 @@ fn dropped_term_is_caught() {
         }
         plan
     };
-    assert!(caught(&mutate) > 50);
+    assert_caught(caught(&mutate), 50);
 }
 
 #[test]
@@ -116,7 +122,7 @@ fn semi_join_for_anti_join_is_caught() {
         }
         plan
     };
-    assert!(caught(&mutate) > 25);
+    assert_caught(caught(&mutate), 25);
 }
 
 /// SQL's `=` does not match NULL with NULL; state tables do.
@@ -128,7 +134,7 @@ fn null_safe_equality_in_joins_is_caught() {
         }
         plan
     };
-    assert!(caught(&mutate) > 2);
+    assert_caught(caught(&mutate), 2);
 }
 
 #[test]
@@ -139,7 +145,7 @@ fn forgotten_condition_is_caught() {
         }
         plan
     };
-    assert!(caught(&mutate) > 2);
+    assert_caught(caught(&mutate), 2);
 }
 
 #[test]
@@ -154,7 +160,7 @@ fn unchanged_source_that_changed_is_caught() {
         let plan = plan(&world, Fragment::Bilinear, &mut Choices::new(&seed.plan));
         law::delta(&plan, &world, &forgetful).is_err()
     };
-    assert!(cases().filter(is_caught).count() > 50);
+    assert_caught(cases().filter(is_caught).count(), 50);
 }
 
 /// `NOT IN` keeps a row only if every comparison is false, not if none is true.
@@ -166,7 +172,7 @@ fn two_valued_not_in_is_caught() {
         }
         plan
     };
-    assert!(caught_in_normal_form(&mutate) > 2);
+    assert_caught(caught_in_normal_form(&mutate), 2);
 }
 
 /// A correlated count over no rows is 0.
@@ -178,7 +184,7 @@ fn count_of_nothing_as_null_is_caught() {
         }
         plan
     };
-    assert!(caught_in_normal_form(&mutate) > 0);
+    assert_caught(caught_in_normal_form(&mutate), 0);
 }
 
 #[test]
@@ -189,5 +195,5 @@ fn inner_join_for_a_scalar_subquery_is_caught() {
         }
         plan => plan,
     };
-    assert!(caught_in_normal_form(&mutate) > 10);
+    assert_caught(caught_in_normal_form(&mutate), 10);
 }

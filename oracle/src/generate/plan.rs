@@ -78,7 +78,7 @@ impl Generator<'_, '_> {
         let relation = &self.world.relations[self.choices.below(self.world.relations.len())];
         let plan = relation.plan(self.choices);
         // Inside a dependent join a leaf with a condition on the outer row is what makes it dependent.
-        if !self.outer.is_empty() && self.choices.percent(60) {
+        if !self.outer.is_empty() && self.choices.percent(25) {
             return self.filtered(plan);
         }
         plan
@@ -246,11 +246,16 @@ impl Generator<'_, '_> {
         let right = self.plan(depth);
         let kind = self.choices.one_of(&[
             DependentKind::Mark,
+            DependentKind::Mark,
+            DependentKind::Mark,
+            DependentKind::Scalar,
             DependentKind::Scalar,
             DependentKind::Inner,
             DependentKind::Left,
             DependentKind::Array,
         ]);
+        // Mostly correlated the way people write it: a filter on an equality with the outer row at the top.
+        let right = if self.choices.percent(60) { self.correlated(right) } else { right };
         let right = match kind {
             DependentKind::Scalar => self.single(right),
             DependentKind::Array => self.ordered_column(right),
@@ -262,7 +267,7 @@ impl Generator<'_, '_> {
         let columns: Vec<Column> = left_columns.into_iter().chain(right_columns.clone()).collect();
         let on = match kind {
             DependentKind::Scalar | DependentKind::Array => vec![],
-            DependentKind::Mark if self.choices.percent(40) => vec![],
+            DependentKind::Mark if self.choices.percent(30) => vec![],
             _ => self.conditions(&columns, split),
         };
         let adds = match kind {
@@ -285,6 +290,16 @@ impl Generator<'_, '_> {
         };
         let (left, right) = (Box::new(left), Box::new(right));
         Plan::DependentJoin(DependentJoin { kind, left, right, on, adds, position: None })
+    }
+
+    /// With an equality with the outer row, if the types allow one.
+    fn correlated(&mut self, input: Plan) -> Plan {
+        let columns = input.columns();
+        let scope = ExprScope { columns: &columns, outer: &self.outer };
+        match scope.equality_with_outer(self.choices) {
+            None => input,
+            Some(predicate) => Plan::Filter(Filter { input: Box::new(input), predicate }),
+        }
     }
 
     /// A plan of one column that has at most one row, mostly.
