@@ -15,6 +15,7 @@ use crate::refresh::{Initiator, member, run};
 use pg_trickle_core::apply::{OUTPUT, difference, output_step};
 use pg_trickle_core::maintain::ApplyOptions;
 use pg_trickle_core::program::{Action, Program};
+use pg_trickle_core::stage::Operator;
 use pg_trickle_core::types::Arithmetic;
 
 /// The outcome of one comparison.
@@ -62,7 +63,9 @@ fn contents(executor: &Executor, stream_table: &StreamTable, compiled: &Compiled
         &Program { steps: vec![step], output: Some(OUTPUT.to_owned()) },
         Planning::Once,
     )?;
-    let mut finding = count(executor, &format!("SELECT o.w AS w FROM {OUTPUT} AS o"));
+    let mut finding = security::run_as(stream_table.owner, &stream_table.settings, || {
+        count(executor, &format!("SELECT o.w AS w FROM {OUTPUT} AS o"))
+    });
     if finding.missing + finding.surplus > 0 {
         let value = |index: usize| {
             let name = format!("o.c{}", index + 1);
@@ -122,22 +125,27 @@ fn states(wave: &Wave, stream_table: &StreamTable, compiled: &Compiled) -> Resul
             .collect(),
         output: None,
     };
+    let is_prefix =
+        |index: usize| matches!(maintenance.staged().stages[index].operator, Operator::TopK { .. });
     let mut findings = Ok(vec![]);
     // The error is the rollback that was asked for, or what raised before.
     let undone = xact::subtransaction(|| {
         for (index, table) in stream_table.state_tables.iter().enumerate() {
-            executor
-                .keep_as_is(&before(index), &format!("SELECT s::pg_catalog.text AS row FROM {table} AS s"));
+            let rows = state_rows(table, is_prefix(index));
+            security::run_as(stream_table.owner, &stream_table.settings, || {
+                executor.keep_as_is(&before(index), &rows)
+            });
         }
         findings = run::run(executor, stream_table, &fill, Planning::Once).map(|_| {
             let compare = |(index, table): (usize, &String)| {
-                let query = format!(
-                    "SELECT pg_catalog.sum(u.w)::pg_catalog.int8 AS w FROM ( \
-                     SELECT s::pg_catalog.text AS row, 1 AS w FROM {table} AS s \
-                     UNION ALL SELECT b.row, -1 FROM {} AS b) AS u GROUP BY u.row",
-                    before(index)
+                let query = difference_of_states(
+                    &state_rows(table, is_prefix(index)),
+                    &before(index),
+                    is_prefix(index),
                 );
-                Finding { check: format!("state {table}"), ..count(executor, &query) }
+                let counted =
+                    security::run_as(stream_table.owner, &stream_table.settings, || count(executor, &query));
+                Finding { check: format!("state {table}"), ..counted }
             };
             stream_table.state_tables.iter().enumerate().map(compare).collect()
         });
@@ -148,6 +156,38 @@ fn states(wave: &Wave, stream_table: &StreamTable, compiled: &Compiled) -> Resul
         Err(failure) if !failure.is_deliberate() => Err(failure.into()),
         _ => findings,
     }
+}
+
+/// The rows of a state as text under the hash of their group. A top-k state says of each row whether its prefix is
+/// complete, which depends on how long it happens to be.
+fn state_rows(table: &str, is_prefix: bool) -> String {
+    if is_prefix {
+        format!(
+            "SELECT s.h AS h, (pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.-) 'complete'::pg_catalog.text)\
+             ::pg_catalog.text AS row FROM {table} AS s"
+        )
+    } else {
+        format!("SELECT 0::pg_catalog.int8 AS h, s::pg_catalog.text AS row FROM {table} AS s")
+    }
+}
+
+/// Signed counts of the rows only one of two states has. A top-k state is a prefix of its group, longer or shorter
+/// by its history: there, rows that only one side has are a difference only if the other side has some too.
+fn difference_of_states(after: &str, before: &str, is_prefix: bool) -> String {
+    let rows = format!(
+        "SELECT u.h, u.row, pg_catalog.sum(u.w)::pg_catalog.int8 AS w FROM ( \
+         SELECT a.h, a.row, 1 AS w FROM ({after}) AS a \
+         UNION ALL SELECT b.h, b.row, -1 FROM {before} AS b) AS u GROUP BY u.h, u.row"
+    );
+    if !is_prefix {
+        return rows;
+    }
+    format!(
+        "SELECT d.w FROM ({rows}) AS d WHERE EXISTS ( \
+         SELECT 1 FROM ({rows}) AS o WHERE o.h OPERATOR(pg_catalog.=) d.h \
+             AND pg_catalog.sign(o.w::pg_catalog.float8) OPERATOR(pg_catalog.=) -pg_catalog.sign(d.w::pg_catalog.float8) \
+             AND o.w OPERATOR(pg_catalog.<>) 0)"
+    )
 }
 
 fn before(index: usize) -> String {
