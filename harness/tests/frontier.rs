@@ -104,6 +104,36 @@ fn every_refresh_equals_its_query_at_its_frontier() -> Result<()> {
     Ok(())
 }
 
+/// Runs the check with a frontier that is stored wrong, and expects it to be found out.
+fn is_noticed(change: &str) -> Result<()> {
+    let database = test_database()?;
+    let mut play = Play::open(&database, 1)?;
+    play.control.batch_execute(&format!(
+        "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN {change} RETURN NEW; END $f$;
+         CREATE TRIGGER spoil BEFORE UPDATE ON pgtrickle.pgt_progress FOR EACH ROW EXECUTE FUNCTION spoil()"
+    ))?;
+    match play.run(Duration::from_secs(60)) {
+        Ok(()) => bail!("{} refreshes went by unnoticed", play.count.refreshes),
+        Err(error) => {
+            let text = format!("{error:#}");
+            println!("after {} refreshes: {text}", play.count.refreshes);
+            ensure!(text.contains("is not its query"), "{text}");
+            Ok(())
+        }
+    }
+}
+
+#[test]
+fn frontier_that_forgets_own_changes_is_noticed() -> Result<()> {
+    is_noticed("NEW.consumed := '{}';")
+}
+
+/// PostgreSQL's own snapshot leaves the own transaction out, so that it counts itself as committed.
+#[test]
+fn frontier_that_counts_itself_as_committed_is_noticed() -> Result<()> {
+    is_noticed("NEW.snapshot := pg_catalog.pg_current_snapshot();")
+}
+
 /// One acting session.
 struct Actor {
     session: IsolationSession,
