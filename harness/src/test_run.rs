@@ -1,7 +1,8 @@
 //! `harness test`: every test, against every PostgreSQL version that the machine offers.
 //!
-//! First the tests that need no server, then the harness's integration tests once per version, each time with one
-//! server that the tests share. The end of the output says which versions ran, on what, and which were missing.
+//! First the unversioned tests, most of which need no server, then the harness's integration tests once per version,
+//! each time with one server that the tests share. The end of the output says which versions ran, on what, and which
+//! were missing.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -32,8 +33,9 @@ pub struct TestArguments {
 pub const PACKAGES: [&str; 5] =
     ["pg_trickle_core", "pg_trickle_oracle", "pg_trickle_corpus", "pg_trickle_harness", "pg_trickle_benches"];
 
-/// Tests that need a running server, in the filter language of nextest.
-const SERVER_TESTS: &str = "package(pg_trickle_harness) & kind(test)";
+/// Tests that run once per server version, in the filter language of nextest: the integration tests, without those
+/// that need no server or choose its version themselves.
+const SERVER_TESTS: &str = "package(pg_trickle_harness) & kind(test) - (package(pg_trickle_harness) & (binary(tidy) | binary(replay)))";
 
 /// What one call of nextest came to.
 struct Outcome {
@@ -63,8 +65,7 @@ impl TestArguments {
         for version in &versions {
             say(version);
         }
-        let mut outcomes =
-            vec![nextest.run("without a server", "-", &format!("not ({SERVER_TESTS})"), None)?];
+        let mut outcomes = vec![nextest.run("unversioned", "-", &format!("not ({SERVER_TESTS})"), None)?];
         for version in &versions {
             if !matches!(version.supply, Supply::Missing(_)) {
                 outcomes.push(run_on(version, &nextest));
@@ -120,7 +121,7 @@ struct Nextest {
 
 impl Nextest {
     fn run(&self, title: &str, server: &str, filter: &str, cluster: Option<&str>) -> Result<Outcome> {
-        say(format_args!("tests {title} ..."));
+        say(format_args!("running the tests: {title} ..."));
         let started = Instant::now();
         let mut command = Command::new("cargo");
         command.args(["nextest", "run", "--locked", "--no-fail-fast"]).current_dir(checkout());
