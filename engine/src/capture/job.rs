@@ -136,13 +136,13 @@ fn work(request: &Request) -> std::result::Result<(), Failure> {
                 // committed before the new table's snapshot.
                 lock::claim(catalog::definitions_relation(), upstream, true);
             }
-            install::register_consumer(&executor, wanted, request.pgt_id);
+            catalog::as_extension(|| install::register_consumer(&executor, wanted, request.pgt_id));
         }
     })?;
     for wanted in &request.wanted {
         retrying(request, || {
             let executor = Executor::new(Snapshot::latest());
-            if install::is_installed(&executor, wanted) {
+            if catalog::as_extension(|| install::is_installed(&executor, wanted)) {
                 return;
             }
             match wanted.stream_table {
@@ -153,7 +153,8 @@ fn work(request: &Request) -> std::result::Result<(), Failure> {
             }
             // A snapshot from before the lock would miss what another installer did meanwhile.
             drop(executor);
-            install::install(&Executor::new(Snapshot::latest()), wanted);
+            // Under the pinned search path types print with their schema.
+            catalog::as_extension(|| install::install(&Executor::new(Snapshot::latest()), wanted));
         })?;
     }
     Ok(())
