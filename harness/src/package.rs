@@ -113,6 +113,23 @@ fn build(headers: &Headers, tree: &Path) -> Result<()> {
     let unfinished = tree.with_extension("unfinished");
     remove_tree(&unfinished)?;
     let manifest = checkout().join("engine/Cargo.toml");
+    // Cargo knows a crate of the workspace by its path inside the workspace, and whether it is fresh by file times. In a
+    // target folder that several checkouts share it would take another one's build for this one's.
+    let mut clean = Command::new("cargo");
+    clean
+        .args([
+            "clean",
+            "--release",
+            "--package",
+            "pg_trickle",
+            "--package",
+            "pg_trickle_core",
+            "--manifest-path",
+        ])
+        .arg(&manifest)
+        .current_dir(checkout());
+    pgrx_environment(&mut clean, major, &headers.pg_config)?;
+    run(&mut clean).context("cannot remove earlier builds of the extension")?;
     let mut command = Command::new(cargo_pgrx);
     command
         .args(["pgrx", "package", "--no-default-features", "--features"])
