@@ -1,0 +1,155 @@
+//! The counterexamples of unnesting (`design-review.md` 7), each evaluated as written and as normalised.
+
+use pg_trickle_core::normalize::normalize;
+use pg_trickle_core::plan::text::parse;
+use pg_trickle_core::types::SourceId;
+use pg_trickle_oracle::eval::{Env, eval};
+use pg_trickle_oracle::scalar::EvalError;
+use pg_trickle_oracle::value::{Decimal, Row, Value};
+
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
+}
+
+fn numeric(text: &str) -> Value {
+    Value::Numeric(Decimal::parse(text).expect("a number"))
+}
+
+fn int(value: i64) -> Value {
+    Value::Int(value)
+}
+
+/// The rows of `plan` over the given sources; what the normalised plan gives must be the same.
+fn rows(plan: &str, sources: &[Vec<Row>]) -> Result<Vec<Row>, EvalError> {
+    let plan = parse(plan).unwrap_or_else(|error| panic!("{error}\n{plan}"));
+    let mut env = Env::default();
+    for (index, rows) in sources.iter().enumerate() {
+        let rows = rows.iter().map(|row| (row.clone(), 1)).collect();
+        env.sources.insert(SourceId(index as u32), rows);
+    }
+    let normal = normalize(&plan).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+    let (expected, actual) = (eval(&plan, &env), eval(&normal, &env));
+    assert_eq!(actual, expected, "{normal}");
+    let rows = expected?;
+    Ok(rows.iter().flat_map(|(row, weight)| (0..weight).map(|_| row.clone())).collect())
+}
+
+/// 7.1: outer values that are equal but not identical stay apart.
+#[test]
+fn outer_values_are_told_apart_by_identity() {
+    let plan = "
+Project
+  - t = `((#0::pg_catalog.text) || ':' || (#1::pg_catalog.text))` text nullable
+  DependentJoin scalar
+    - adds n int8 nullable
+    Source s0
+      - x @0 numeric nullable
+    Aggregate by ()
+      - n = count/2803 () int8
+      Filter
+        - `(#0 = ^1.0)` bool nullable strict equality
+        Source s1
+          - y @0 numeric nullable";
+    let outer = vec![vec![numeric("1.5")], vec![numeric("1.50")], vec![Value::Null]];
+    let expected = vec![vec![Value::Null], vec![text("1.50:1")], vec![text("1.5:1")]];
+    let mut actual = rows(plan, &[outer, vec![vec![numeric("1.500")]]]).expect("rows");
+    actual.sort();
+    let mut expected = expected;
+    expected.sort();
+    assert_eq!(actual, expected);
+}
+
+const GUARDED: &str = "
+Project
+  - v = `(CASE WHEN #1 THEN #2 END)` int4 nullable
+  DependentJoin scalar
+    - adds v int4 nullable
+    Source s0
+      - k @0 int4
+      - flag @1 bool
+    Project
+      - v = `#1` int4 strict column
+      Filter
+        - `(#0 = ^1.0)` bool strict equality
+        Source s1
+          - k @0 int4
+          - v @1 int4";
+
+/// 7.2: a scalar subquery with two rows is no error where CASE does not come to it, and one where it does.
+#[test]
+fn two_rows_are_an_error_only_where_the_value_is_used() {
+    let two = vec![vec![int(1), int(10)], vec![int(1), int(20)]];
+    let outer = |flag| vec![vec![int(1), Value::Bool(flag)], vec![int(2), Value::Bool(true)]];
+    let nulls = vec![vec![Value::Null], vec![Value::Null]];
+    assert_eq!(rows(GUARDED, &[outer(false), two.clone()]), Ok(nulls));
+    assert_eq!(rows(GUARDED, &[outer(true), two]), Err(EvalError::MoreThanOneRow));
+}
+
+/// 7.3: aggregates over no rows are those of an empty group, not of a group with one row of NULLs.
+#[test]
+fn aggregates_over_nothing_are_of_an_empty_group() {
+    let plan = |call: &str, ty: &str| {
+        format!(
+            "
+DependentJoin scalar
+  - adds a {ty} nullable
+  Source s0
+    - k @0 int4
+  Aggregate by ()
+    - a = {call} {ty}
+    Filter
+      - `(#0 = ^1.0)` bool strict equality
+      Source s1
+        - k @0 int4
+        - v @1 int4 nullable"
+        )
+    };
+    let array = "type(\"pg_catalog.int4[]\" 1007 -1 0 ordered hashable)";
+    let sources = [vec![vec![int(1)], vec![int(2)]], vec![vec![int(1), Value::Null]]];
+    let expected = |one, two| Ok(vec![vec![int(1), one], vec![int(2), two]]);
+    let count = rows(&plan("count/2803 ()", "int8"), &sources);
+    assert_eq!(count, expected(int(1), int(0)));
+    let values = rows(&plan("count/2147 1", "int8"), &sources);
+    assert_eq!(values, expected(int(0), int(0)));
+    let arrays = rows(&plan("array_agg/2335 1 order 1", array), &sources);
+    assert_eq!(arrays, expected(Value::Array(vec![Value::Null]), Value::Null));
+    let sum = rows(&plan("sum/2108 1", "int8"), &sources);
+    assert_eq!(sum, expected(Value::Null, Value::Null));
+}
+
+/// 5.1: a NULL on the right makes every NOT IN unknown; without rows on the right, a NULL on the left is not in it.
+#[test]
+fn not_in_is_three_valued() {
+    let plan = "
+Project
+  - k = `#0` int4 nullable strict column
+  Filter
+    - `(NOT #1)` bool nullable strict
+    DependentJoin mark
+      - adds m bool nullable
+      - on `(#0 = #1)` bool nullable strict equality
+      Source s0
+        - k @0 int4 nullable
+      Source s1
+        - k @0 int4 nullable";
+    let left = || vec![vec![Value::Null], vec![int(1)], vec![int(2)]];
+    assert_eq!(rows(plan, &[left(), vec![vec![int(2)]]]), Ok(vec![vec![int(1)]]));
+    assert_eq!(rows(plan, &[left(), vec![vec![int(2)], vec![Value::Null]]]), Ok(vec![]));
+    assert_eq!(rows(plan, &[left(), vec![]]), Ok(left()));
+}
+
+/// The mark itself as a column: true, false and NULL.
+#[test]
+fn a_mark_has_three_values() {
+    let plan = "
+DependentJoin mark
+  - adds m bool nullable
+  - on `(#0 = #1)` bool nullable strict equality
+  Source s0
+    - k @0 int4 nullable
+  Source s1
+    - k @0 int4 nullable";
+    let sources = [vec![vec![int(1)], vec![int(2)]], vec![vec![int(1)], vec![Value::Null]]];
+    let expected = vec![vec![int(1), Value::Bool(true)], vec![int(2), Value::Null]];
+    assert_eq!(rows(plan, &sources), Ok(expected));
+}
