@@ -197,8 +197,9 @@ pub unsafe extern "C-unwind" fn pgt_single_row(fcinfo: pg_sys::FunctionCallInfo)
 }
 
 thread_local! {
-    /// The stream table this backend is applying a change to. Not a setting: users must not be able to set it.
-    static APPLYING: Cell<u32> = const { Cell::new(0) };
+    /// The stream table this backend is applying a change to, and how deep in triggers the refresh runs. Not a setting:
+    /// users must not be able to set it.
+    static APPLYING: Cell<(u32, i32)> = const { Cell::new((0, 0)) };
 }
 
 thread_local! {
@@ -226,15 +227,21 @@ pub fn is_own_ddl() -> bool {
 
 /// Lets data-modifying statements of `body` through the guard of stream table `relid`.
 pub fn applying_to<T>(relid: u32, body: impl FnOnce() -> T) -> T {
-    struct Reset(u32);
+    struct Reset((u32, i32));
     impl Drop for Reset {
         fn drop(&mut self) {
             // Also while an error unwinds: the guard must be closed again.
             APPLYING.set(self.0);
         }
     }
-    let _reset = Reset(APPLYING.replace(relid));
+    let _reset = Reset(APPLYING.replace((relid, trigger_depth())));
     body()
+}
+
+/// How many triggers are running inside each other.
+fn trigger_depth() -> i32 {
+    // SAFETY: the function only reads a variable of the backend and does not look at its call information.
+    unsafe { pg_sys::pg_trigger_depth(std::ptr::null_mut()).value() as i32 }
 }
 
 /// `pgtrickle.guard()`: BEFORE STATEMENT trigger of stream tables that refuses writes by anyone but a refresh.
@@ -256,7 +263,8 @@ pub unsafe extern "C-unwind" fn pgt_guard(fcinfo: pg_sys::FunctionCallInfo) -> p
         }
         let relation = (*context.cast::<pg_sys::TriggerData>()).tg_relation;
         let relid = (*relation).rd_id.to_u32();
-        if APPLYING.get() != relid {
+        // A statement of a user's trigger on the stream table runs one level deeper than the refresh's own.
+        if APPLYING.get() != (relid, trigger_depth() - 1) {
             let name =
                 std::ffi::CStr::from_ptr((*(*relation).rd_rel).relname.data.as_ptr()).to_string_lossy();
             crate::error::Error::DirectWrite { name: name.into_owned() }.report();
