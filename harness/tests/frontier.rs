@@ -242,11 +242,12 @@ impl Play {
         let index = free[self.random.random_range(0..free.len())];
         let (action, sql) = self.choose(index);
         self.note(format!("actor{index}: {sql}"));
+        // Only the end of a transaction, or of a part of it, lets others go on.
+        let releases = matches!(action, Action::End | Action::Back | Action::Finish);
         self.actors[index].session.start(&sql)?;
         self.actors[index].pending = Some(action);
         self.attend(index)?;
-        // Whoever waited may go on now.
-        for other in (0..SESSIONS).filter(|&other| other != index) {
+        for other in (0..SESSIONS).filter(|&other| releases && other != index) {
             if self.actors[other].pending.is_some() {
                 self.attend(other)?;
             }
