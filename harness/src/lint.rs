@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result};
 
 use crate::cluster::{DEFAULT_MAJOR, wanted_backend, wanted_majors};
-use crate::package::pgrx_environment;
+use crate::package::{build_lock, forget_workspace_crates, pgrx_environment};
 use crate::process::run_visible;
 use crate::provision::cache::checkout;
 use crate::provision::plan::headers;
@@ -43,7 +43,9 @@ impl LintArguments {
                 .args(["--no-default-features", "--features"])
                 .arg(format!("pg{major}"))
                 .current_dir(checkout());
+            let _lock = build_lock(major)?;
             pgrx_environment(&mut command, major, &pg_config)?;
+            forget_workspace_crates(&command, "dev")?;
             run_visible(command.args(["--", "-D", "warnings"]))?;
         }
         Ok(ExitCode::SUCCESS)

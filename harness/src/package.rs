@@ -19,6 +19,9 @@ use crate::provision::{debian, say, tools};
 /// What of the checkout a package is made of.
 const INPUTS: [&str; 4] = ["engine", "sql", "Cargo.toml", "Cargo.lock"];
 
+/// Changes when packages are built in another way, so that those built before are not used.
+const BUILD_STEPS: &str = "2";
+
 /// Packages and server copies that nobody used for this long are removed when a new one is made.
 const UNUSED_AFTER: Duration = Duration::from_secs(3 * 24 * 3600);
 
@@ -92,16 +95,20 @@ pub fn package(headers: &Headers) -> Result<Package> {
     let folder = make_folder(cache_root().join("package"))?;
     let major = headers.major;
     let tree = folder.join(format!("{major}-{hash}"));
-    // One build per version at a time: they share a target folder, and so the path of the library.
-    let _lock = Lock::acquire(&folder.join(format!("{major}.lock")), || {
-        say(format_args!("another process packages the extension for PostgreSQL {major}, waiting for it"));
-    })?;
+    let _lock = build_lock(major)?;
     if !tree.is_dir() {
         remove_unused(&folder)?;
         build(headers, &tree)?;
     }
     mark_used(&tree)?;
     Ok(Package { tree, hash })
+}
+
+/// One build per version at a time: all of them share a target folder, and so the path of the library.
+pub fn build_lock(major: u32) -> Result<Lock> {
+    Lock::acquire(&cache_root().join(format!("package/{major}.lock")), || {
+        say(format_args!("another process builds the extension for PostgreSQL {major}, waiting for it"));
+    })
 }
 
 fn build(headers: &Headers, tree: &Path) -> Result<()> {
@@ -142,6 +149,7 @@ fn build(headers: &Headers, tree: &Path) -> Result<()> {
         .arg(&unfinished)
         .current_dir(checkout());
     pgrx_environment(&mut command, major, &headers.pg_config)?;
+    forget_workspace_crates(&command, "release")?;
     run_visible(&mut command)
         .with_context(|| format!("packaging the extension for PostgreSQL {major} failed"))?;
     let library = below(&unfinished, &headers.pkglibdir).join("pg_trickle.so");
@@ -177,9 +185,36 @@ pub fn pgrx_environment(command: &mut Command, major: u32, pg_config: &Path) -> 
     Ok(())
 }
 
+/// Makes cargo compile this workspace's crates anew in the target folder that a command uses. All clones share the
+/// folder for the sake of the dependencies; cargo takes crates of two clones for the same ones and trusts the
+/// time stamps of files, so it would use what another clone built from other sources.
+pub fn forget_workspace_crates(of: &Command, profile: &str) -> Result<()> {
+    let mut clean = Command::new("cargo");
+    clean
+        .args([
+            "clean",
+            "--quiet",
+            "--profile",
+            profile,
+            "--package",
+            "pg_trickle",
+            "--package",
+            "pg_trickle_core",
+        ])
+        .current_dir(checkout());
+    for (name, value) in of.get_envs() {
+        match value {
+            Some(value) => clean.env(name, value),
+            None => clean.env_remove(name),
+        };
+    }
+    run_visible(&mut clean)
+}
+
 /// Hash of the sources, the toolchain and the server version, as hexadecimal digits.
 fn content_hash(checkout: &Path, headers: &Headers) -> Result<String> {
     let mut hash = Sha256::new();
+    hash.update(BUILD_STEPS);
     hash.update(tools::PGRX_VERSION);
     hash.update(run(Command::new("rustc").arg("--version"))?);
     hash.update(&headers.version);

@@ -119,7 +119,6 @@ pub fn image(recipe: &Recipe) -> Result<Image> {
         Lock::acquire(&folder.join("lock"), || say("another process makes an image, waiting for it"))?;
     if !exists(&tag) {
         say(format_args!("making the image {tag} from {} ...", recipe.base));
-        let old = docker(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}", IMAGE])?;
         fs::copy(checkout().join("harness/container/Dockerfile"), unfinished.path().join("Dockerfile"))?;
         run(Command::new("docker")
             .args(["build", "--quiet", "--build-arg"])
@@ -127,10 +126,17 @@ pub fn image(recipe: &Recipe) -> Result<Image> {
             .args(["--tag", &tag])
             .arg(unfinished.path())
             .env("DOCKER_BUILDKIT", "0"))?;
-        for image in old.lines().filter(|image| image.starts_with(&format!("{IMAGE}:{major}-"))) {
-            // One that a container still uses cannot be removed, and need not be.
-            let _ = docker(&["image", "rm", image]);
-        }
+        // Images of other contents are left for other clones, until they are old. Those in use stay in any case.
+        docker(&[
+            "image",
+            "prune",
+            "--all",
+            "--force",
+            "--filter",
+            "label=pg_trickle",
+            "--filter",
+            "until=72h",
+        ])?;
     }
     Ok(Image { tag, bindir })
 }
