@@ -30,13 +30,9 @@ pgrx::extension_sql_file!("../../sql/events.sql", name = "events", finalize);
 /// Called by the server when the library is loaded.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    // Errors of the server pass through Rust as panics; a stack trace in their DETAIL is nothing for users, whatever
-    // the server's environment says.
+    // Errors of the server pass through Rust as panics.
     #[cfg(not(debug_assertions))]
-    // SAFETY: a server process has one thread.
-    unsafe {
-        std::env::set_var("RUST_LIB_BACKTRACE", "0");
-    }
+    pg::backtrace::turn_off();
     guc::register();
     worker::register();
 }

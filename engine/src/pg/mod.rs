@@ -4,6 +4,8 @@
 //! error unwinds does nothing, because (sub)transaction abort already owns that cleanup.
 
 pub mod background;
+#[cfg(not(debug_assertions))]
+pub mod backtrace;
 pub mod compat;
 pub mod deparse;
 pub mod exec;
