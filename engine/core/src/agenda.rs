@@ -72,11 +72,13 @@ pub struct Memory {
     retry_at_ms: Option<i64>,
     postponements: u32,
     backoff: u64,
+    /// It failed once in a way that only an act of somebody can mend, and that is not recorded yet.
+    is_doubted: bool,
 }
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory { checked: None, retry_at_ms: None, postponements: 0, backoff: 1 }
+        Memory { checked: None, retry_at_ms: None, postponements: 0, backoff: 1, is_doubted: false }
     }
 }
 
@@ -87,7 +89,7 @@ impl Memory {
         let is_late = pace.and_then(|pace| pace.interval_ms).is_some_and(|interval| took_ms > interval);
         let backoff =
             if auto_backoff && is_late { self.backoff.saturating_mul(2).min(BACKOFF_MAX) } else { 1 };
-        *self = Memory { checked: Some(at), retry_at_ms: None, postponements: 0, backoff };
+        *self = Memory { checked: Some(at), backoff, ..Memory::default() };
     }
 
     /// Another transaction was in the way.
@@ -95,6 +97,14 @@ impl Memory {
         let pause = (POSTPONED_MS << self.postponements.min(16)).min(POSTPONED_MS_MAX);
         self.postponements += 1;
         self.retry_at_ms = Some(at.epoch_ms.saturating_add_unsigned(pause));
+    }
+
+    /// Whether a failure that nobody but a person can mend should be seen once more before it is believed. A commit that
+    /// mends it (a GRANT, say) is visible to snapshots a moment before other processes learn that their caches are out
+    /// of date, and a scheduler woken by that very commit can meet the moment.
+    pub fn doubts(&mut self) -> bool {
+        self.is_doubted = !self.is_doubted;
+        self.is_doubted
     }
 
     /// Something changed: what failed or was held is tried again at its own pace.
@@ -218,6 +228,14 @@ mod tests {
 
     fn fresh() -> BTreeMap<i64, Memory> {
         BTreeMap::new()
+    }
+
+    #[test]
+    fn failure_for_a_person_to_mend_is_believed_the_second_time() {
+        let mut memory = Memory::default();
+        assert!(memory.doubts());
+        assert!(!memory.doubts());
+        assert!(memory.doubts(), "after it was recorded the next one is new");
     }
 
     #[test]

@@ -243,6 +243,10 @@ impl Scheduler {
             self.postpone(&[id], at);
             return;
         }
+        if retry(failure) == Retry::Never && self.memory.entry(id).or_default().doubts() {
+            self.postpone(&[id], at);
+            return;
+        }
         pgrx::log!("pg_trickle could not refresh {}: {}", self.name(id), record::message(failure));
         let errors = record::failure(id, failure, took_ms, settings.max_consecutive_errors);
         self.memory.entry(id).or_default().failed(at, errors, pace);
