@@ -8,7 +8,9 @@ SELECT d.pgt_id, d.pgt_relid, c.relname::text AS pgt_name, n.nspname::text AS pg
     d.refresh_mode, p.effective_refresh_mode,
     CASE WHEN d.suspended THEN 'SUSPENDED' WHEN p.in_error THEN 'ERROR'
         WHEN NOT p.is_populated THEN 'INITIALIZING' ELSE 'ACTIVE' END AS status,
-    p.is_populated, p.data_timestamp,
+    p.is_populated,
+    -- As of when the contents are right. A refresh that found nothing to do wrote nothing.
+    CASE WHEN p.is_populated THEN greatest(p.data_timestamp, pgtrickle.checked_at(d.pgt_id)) END AS data_timestamp,
     jsonb_build_object('snapshot', p.snapshot, 'own_xid', p.own_xid::text, 'consumed', p.consumed,
         'system_identifier', p.system_identifier, 'database', p.database_oid) AS frontier,
     p.last_refresh_at, p.consecutive_errors, p.needs_reinit, d.auto_threshold, p.last_full_ms, d.functions_used,

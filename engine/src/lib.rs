@@ -19,7 +19,11 @@ mod worker;
 pgrx::extension_sql_file!("../../sql/bootstrap.sql", name = "bootstrap", bootstrap);
 pgrx::extension_sql_file!("../../sql/catalog.sql", name = "catalog", requires = ["bootstrap"]);
 pgrx::extension_sql_file!("../../sql/functions.sql", name = "functions", requires = ["catalog"]);
-pgrx::extension_sql_file!("../../sql/views.sql", name = "views", requires = ["functions"]);
+pgrx::extension_sql_file!(
+    "../../sql/views.sql",
+    name = "views",
+    requires = ["functions", api::inspect::checked_at]
+);
 pgrx::extension_sql_file!(
     "../../sql/inspect.sql",
     name = "inspect",

@@ -3,6 +3,7 @@
 use crate::api::define::{choose, required};
 use crate::catalog::definition;
 use crate::error::{OrReport, Result};
+use crate::pg::checked;
 use crate::pg::exec::Executor;
 use crate::pg::snapshot::Snapshot;
 use crate::refresh::explain;
@@ -24,6 +25,12 @@ pub fn required_int(argument: &str, value: Option<i32>) -> i32 {
         None => (PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED, "NULL"),
     };
     ereport!(ERROR, code, format!("argument \"{argument}\" must not be {problem}"));
+}
+
+/// When a refresh last found a stream table up to date and wrote nothing; NULL if none has since the server started.
+#[pg_extern(volatile, parallel_unsafe)]
+pub fn checked_at(pgt_id: i64) -> Option<TimestampWithTimeZone> {
+    checked::at(pgt_id).and_then(|at| TimestampWithTimeZone::try_from(at).ok())
 }
 
 /// `pgtrickle.parse_duration_seconds(input)`.

@@ -6,6 +6,7 @@
 pub mod background;
 #[cfg(not(debug_assertions))]
 pub mod backtrace;
+pub mod checked;
 pub mod compat;
 pub mod deparse;
 pub mod exec;

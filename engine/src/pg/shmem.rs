@@ -5,6 +5,7 @@
 //! at one address in every process, and setting the latch of a process that has since changed hands only wakes it once
 //! for nothing.
 
+use crate::pg::checked;
 use pgrx::lwlock::PgLwLock;
 use pgrx::pg_sys;
 use pgrx::shmem::{PGRXSharedMemory, PgSharedMemoryInitialization};
@@ -125,6 +126,7 @@ unsafe extern "C-unwind" fn on_request() {
             pg_sys::ffi::pg_guard_ffi_boundary(|| previous());
         }
         SHARED.on_shmem_request();
+        checked::on_request();
     }
 }
 
@@ -136,6 +138,7 @@ unsafe extern "C-unwind" fn on_startup() {
             pg_sys::ffi::pg_guard_ffi_boundary(|| previous());
         }
         SHARED.on_shmem_startup(Shared::default());
+        checked::on_startup();
     }
 }
 

@@ -9,7 +9,7 @@ use crate::lifecycle::rekey;
 use crate::pg::exec::Executor;
 use crate::pg::plans::Planning;
 use crate::pg::value::Param;
-use crate::pg::{relation, security, snapshot, xact};
+use crate::pg::{checked, relation, security, snapshot, xact};
 use crate::refresh::compiled::{self, Compiled};
 use crate::refresh::constraints::Constraints;
 use crate::refresh::gather::{self, Pending};
@@ -73,6 +73,7 @@ pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Re
         .map(|source| (source.relid, source.position))
         .collect();
     if reason.is_none() && !is_pending && stream_table.is_captured {
+        checked::note(stream_table.pgt_id);
         return Ok(Refreshed { action: Action::NoData, counts: RowCounts::default(), positions });
     }
     let compiled = compiled::load(executor, stream_table)?;
