@@ -1,8 +1,11 @@
-//! The replay machinery, checked on materialized views: whatever it reports there is its own mistake.
+//! The replay: its machinery, checked on materialized views, where whatever it reports is its own mistake; and the
+//! extension.
 
 use anyhow::Result;
 use pg_trickle_corpus::tpch::Scale;
+use pg_trickle_harness::cluster::test_cluster;
 use pg_trickle_harness::replay::{Corpus, Mode, ReplayOptions, replay};
+use pg_trickle_harness::report::QueryRun;
 
 fn options() -> ReplayOptions {
     ReplayOptions {
@@ -45,5 +48,17 @@ fn report_is_one_page_with_a_plot_and_has_the_same_figures_as_json() -> Result<(
         serde_json::from_str(&std::fs::read_to_string(folder.path().join("report.json"))?)?;
     assert_eq!(json["runs"][0]["queries"][1]["name"], "tpch_q6");
     assert_eq!(json["runs"][0]["queries"][0]["cycles"][0]["postgres"]["verdict"], "equal");
+    Ok(())
+}
+
+/// The acceptance of the whole: every query right after every cycle, most of them maintained by their changes.
+#[test]
+fn stream_tables_equal_both_oracles_after_every_cycle() -> Result<()> {
+    let options = ReplayOptions { pg: vec![test_cluster()?.pg_major()], self_test: false, ..options() };
+    let report = replay(&options)?;
+    assert!(report.failures.is_empty(), "{}", report.table());
+    let is_differential = |query: &&QueryRun| query.actions() == ["DIFFERENTIAL"];
+    let differential = report.runs[0].queries.iter().filter(is_differential).count();
+    assert!(differential >= 14, "only {differential} of 22 are maintained by their changes");
     Ok(())
 }
