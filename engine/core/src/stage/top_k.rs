@@ -346,27 +346,22 @@ impl TopKStage<'_> {
             .map(|(index, column)| image(&format!("u.{}", column_name(index)), column));
         let groups = list(groups);
         let groups = if groups.is_empty() { "()".to_owned() } else { groups };
-        // All copies of one row have one rank, so that the prefix never ends between them.
+        // All copies of one row have one rank, so that the prefix never ends between them. A rank can jump past the
+        // capacity, so whether the prefix is the whole partition is told by its last row, not by the next rank.
         let placed = format!(
-            "SELECT i.*, pg_catalog.rank() OVER ({}ORDER BY {}) AS pos FROM ({input}) i",
+            "SELECT i.*, pg_catalog.rank() OVER o AS pos, (pg_catalog.lead(1) OVER o) IS NULL AS is_last FROM ({input}) i WINDOW o AS ({}ORDER BY {})",
             self.partition_by("i."),
             self.total_order("i.")
         );
-        // One row more than fits tells whether the prefix is complete.
-        let bounded =
-            format!("SELECT u.* FROM ({placed}) u WHERE (u.pos <= {} + 1) IS NOT FALSE", self.capacity());
         let flagged = format!(
-            "SELECT u.*, (pg_catalog.max(u.pos) OVER ({}) <= {}) IS NOT FALSE AS complete FROM ({bounded}) u",
+            "SELECT u.*, pg_catalog.bool_or(u.is_last) OVER ({}) AS complete FROM ({placed}) u WHERE (u.pos <= {}) IS NOT FALSE",
             self.partition_by("u.").trim_end(),
             self.capacity()
         );
         format!(
-            "SELECT {}{comma}pg_catalog.count(*) AS {WEIGHT}, pg_catalog.bool_and(u.complete) AS complete, {} AS h FROM ({flagged}) u WHERE (u.pos <= {}) IS NOT FALSE GROUP BY {groups}{}",
+            "SELECT {}{comma}pg_catalog.count(*) AS {WEIGHT}, pg_catalog.bool_and(u.complete) AS complete, {} AS h FROM ({flagged}) u GROUP BY {groups}",
             list(values),
             self.grouped_hash(),
-            self.capacity(),
-            // The hash is computed from grouped columns; those of other types are functionally determined.
-            "",
         )
     }
 
