@@ -24,6 +24,10 @@ lint:
 replay *arguments:
     ./harness/run replay {{arguments}}
 
+# Random queries and histories for as long as asked: --minutes N, --seed S.
+fuzz *arguments:
+    ./harness/run fuzz {{arguments}}
+
 # A server with the extension, until Ctrl-C.
 serve *arguments:
     ./harness/run serve {{arguments}}

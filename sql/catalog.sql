@@ -29,10 +29,12 @@ CREATE TABLE pgtrickle.pgt_definitions (
     key_columns smallint[],
     -- Quoted, qualified names of the stages' state tables.
     state_tables text[] NOT NULL DEFAULT '{}',
-    -- False if some source cannot be captured, so that every refresh recomputes.
+    -- False if the result can change although no captured source has: some source is not captured, or the query reads
+    -- the time. A refresh then looks for more than pending changes.
     is_captured boolean NOT NULL,
     auto_threshold float8,
     functions_used text[] NOT NULL DEFAULT '{}',
+    -- Fingerprint of the query, the views beneath it and the functions it calls, as the contents were made under.
     function_hashes text,
     topk_limit int,
     topk_order_by text,

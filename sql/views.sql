@@ -11,7 +11,7 @@ SELECT d.pgt_id, d.pgt_relid, c.relname::text AS pgt_name, n.nspname::text AS pg
     p.is_populated,
     -- As of when the contents are right. A refresh that found nothing to do wrote nothing.
     CASE WHEN p.is_populated THEN greatest(p.data_timestamp, pgtrickle.checked_at(d.pgt_id)) END AS data_timestamp,
-    jsonb_build_object('snapshot', p.snapshot, 'own_xid', p.own_xid::text, 'consumed', p.consumed,
+    jsonb_build_object('snapshot', p.snapshot, 'own_xid', p.own_xid::text, 'consumed', p.consumed, 'time', p.data_timestamp,
         'system_identifier', p.system_identifier, 'database', p.database_oid) AS frontier,
     p.last_refresh_at, p.consecutive_errors, p.needs_reinit, d.auto_threshold, p.last_full_ms, d.functions_used,
     d.function_hashes, d.topk_limit, d.topk_order_by, d.topk_offset, d.diamond_consistency,

@@ -1,6 +1,6 @@
 //! Corpora made of files: which there are, where they come from, and where to find them on this machine.
 //!
-//! The list is `corpus/manifest.toml`. Files are inputs to read at run time and are never part of this repository.
+//! The list is `corpus/manifest.toml`. Files of a corpus that is not shipped are inputs to read at run time.
 
 use std::fs;
 use std::io;
@@ -19,6 +19,13 @@ pub struct Corpus {
     pub licence: String,
     pub repository: String,
     pub commit: String,
+    /// Whether the files are in this repository, in the folder of the manifest.
+    #[serde(default)]
+    pub shipped: bool,
+    /// A .tar.gz that may be there in place of the files.
+    pub archive: Option<String>,
+    /// The folder in that archive that has the files.
+    pub archive_folder: Option<String>,
     pub files: Vec<File>,
 }
 
@@ -57,9 +64,16 @@ impl Corpus {
         format!("{repository}/{}/{}", self.commit, file.upstream)
     }
 
-    /// The first of `roots` that has a folder for this corpus.
+    /// The first folder for this corpus below `roots` that has all of its files.
     pub fn folder(&self, roots: &[PathBuf]) -> Option<PathBuf> {
-        roots.iter().map(|root| root.join(&self.name)).find(|folder| folder.is_dir())
+        let mut folders = roots.iter().map(|root| root.join(&self.name));
+        folders.find(|folder| self.files.iter().all(|file| folder.join(&file.path).is_file()))
+    }
+
+    /// The corpus's archive below `roots`, if it has one and it is there.
+    pub fn archive(&self, roots: &[PathBuf]) -> Option<PathBuf> {
+        let name = self.archive.as_ref()?;
+        roots.iter().map(|root| root.join(&self.name).join(name)).find(|archive| archive.is_file())
     }
 }
 
@@ -71,17 +85,12 @@ impl File {
     }
 }
 
-/// Where corpora are looked for: `$PG_TRICKLE_CORPUS`, `shared/corpus` beside the checkout, `$PG_TRICKLE_CACHE/corpus`.
-pub fn roots(checkout: &Path) -> Vec<PathBuf> {
-    let from = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    [
-        from("PG_TRICKLE_CORPUS"),
-        checkout.parent().map(|beside| beside.join("shared/corpus")),
-        from("PG_TRICKLE_CACHE").map(|cache| cache.join("corpus")),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+/// Where corpora are looked for: `$PG_TRICKLE_CORPUS`, `shared/corpus` beside the checkout, `corpus` in the cache, and
+/// for what is shipped the checkout itself.
+pub fn roots(checkout: &Path, cache: &Path) -> Vec<PathBuf> {
+    let named = std::env::var_os("PG_TRICKLE_CORPUS").map(PathBuf::from);
+    let beside = checkout.parent().map(|beside| beside.join("shared/corpus"));
+    named.into_iter().chain(beside).chain([cache.join("corpus"), checkout.join("corpus")]).collect()
 }
 
 /// Lower-case hexadecimal digits of `bytes`.

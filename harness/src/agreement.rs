@@ -19,7 +19,8 @@ WITH RECURSIVE depth (relid, n) AS (
     JOIN pgtrickle.pgt_stream_tables s ON s.pgt_id = p.pgt_id
     WHERE d.n < 100
 )
-SELECT pg_catalog.format('%I.%I', s.pgt_schema, s.pgt_name), s.defining_query
+SELECT pg_catalog.format('%I.%I', s.pgt_schema, s.pgt_name), s.defining_query,
+    s.frontier->>'time'
 FROM pgtrickle.pgt_stream_tables s
 ORDER BY (SELECT pg_catalog.max(n) FROM depth WHERE relid = s.pgt_relid), s.pgt_id";
 
@@ -28,8 +29,24 @@ ORDER BY (SELECT pg_catalog.max(n) FROM depth WHERE relid = s.pgt_relid), s.pgt_
 pub struct StreamTable {
     /// Schema and name, quoted where needed.
     pub name: String,
-    /// The defining query, without a semicolon.
+    /// The defining query, without a semicolon, at the time that the last refresh saw.
     pub query: String,
+}
+
+/// A query with everything that reads the time replaced by `time`, so that it can be evaluated later. What views beneath
+/// it read stays as it is.
+pub fn at_time(query: &str, time: &str) -> String {
+    let moment = format!("('{time}'::pg_catalog.timestamptz)");
+    let readings = [
+        ("now()", moment.clone()),
+        ("transaction_timestamp()", moment.clone()),
+        ("CURRENT_TIMESTAMP", moment.clone()),
+        ("CURRENT_DATE", format!("({moment}::pg_catalog.date)")),
+        ("LOCALTIMESTAMP", format!("({moment}::pg_catalog.timestamp)")),
+        ("CURRENT_TIME", format!("({moment}::pg_catalog.timetz)")),
+        ("LOCALTIME", format!("({moment}::pg_catalog.time)")),
+    ];
+    readings.iter().fold(query.to_owned(), |query, (reading, value)| query.replace(reading, value))
 }
 
 /// The stream tables of a database, in an order in which each comes after those that it reads.
@@ -39,7 +56,11 @@ pub fn stream_tables(client: &mut impl GenericClient) -> Result<Vec<StreamTable>
         .iter()
         .map(|row| StreamTable {
             name: row.get(0),
-            query: row.get::<_, String>(1).trim_end().trim_end_matches(';').to_owned(),
+            query: {
+                let query: String = row.get(1);
+                let query = query.trim_end().trim_end_matches(';');
+                row.get::<_, Option<String>>(2).map_or(query.to_owned(), |time| at_time(query, &time))
+            },
         })
         .collect())
 }

@@ -7,7 +7,9 @@
 
 pub mod agreement;
 pub mod cluster;
+pub mod corpus;
 pub mod demo;
+pub mod fuzz;
 pub mod isolation;
 pub mod lint;
 pub mod package;

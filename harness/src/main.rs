@@ -4,10 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use pg_trickle_harness::corpus::CorpusArguments;
 use pg_trickle_harness::demo::DemoOptions;
+use pg_trickle_harness::fuzz::FuzzArguments;
 use pg_trickle_harness::lint::LintArguments;
 use pg_trickle_harness::provision::command::ProvisionArguments;
-use pg_trickle_harness::replay::{AnswersOptions, ReplayOptions};
+use pg_trickle_harness::replay::{AnswersOptions, ReplayArguments};
 use pg_trickle_harness::serve::ServeArguments;
 use pg_trickle_harness::test_run::TestArguments;
 
@@ -29,10 +31,14 @@ enum Command {
     Lint(LintArguments),
     /// Check both engines against the published TPC-H answers at scale 1 (a gigabyte, some minutes).
     Answers(AnswersOptions),
+    /// List, fetch or verify the files that replays read.
+    Corpus(CorpusArguments),
     /// Keep 22 stream tables over TPC-H fresh while orders stream in, verify them, and write a report.
     Demo(DemoOptions),
+    /// Random queries and random histories against real servers, for as long as asked.
+    Fuzz(FuzzArguments),
     /// Replay a corpus under change and let two oracles judge every stream table after every refresh.
-    Replay(ReplayOptions),
+    Replay(ReplayArguments),
     /// Start a server with the extension and print how to connect; Ctrl-C stops it.
     Serve(ServeArguments),
 }
@@ -43,8 +49,10 @@ fn main() -> ExitCode {
         Command::Test(arguments) => arguments.run(),
         Command::Lint(arguments) => arguments.run(),
         Command::Answers(options) => options.run(),
+        Command::Corpus(arguments) => arguments.run(),
         Command::Demo(options) => options.run(),
-        Command::Replay(options) => options.run(),
+        Command::Fuzz(arguments) => arguments.run(),
+        Command::Replay(arguments) => arguments.run(),
         Command::Serve(arguments) => arguments.run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::cluster::{
-    ClusterOptions, SHARED_CLUSTER_VARIABLE, SUPPORTED_MAJORS, StartedCluster, wanted_backend, wanted_majors,
+    ClusterOptions, DEFAULT_MAJOR, SHARED_CLUSTER_VARIABLE, SUPPORTED_MAJORS, StartedCluster, wanted_backend,
+    wanted_majors,
 };
 use crate::provision::cache::checkout;
+use crate::provision::command::prepare;
 use crate::provision::plan::{Supply, Version, supply};
 use crate::provision::{debian, duckdb, say, tools};
 
@@ -38,7 +40,7 @@ pub const PACKAGES: [&str; 5] =
 const SERVER_TESTS: &str = "package(pg_trickle_harness) & kind(test) - (package(pg_trickle_harness) & (binary(tidy) | binary(replay)))";
 
 /// What one call of nextest came to.
-struct Outcome {
+pub struct Outcome {
     title: String,
     server: String,
     passed: u64,
@@ -56,14 +58,15 @@ impl TestArguments {
         };
         let majors = named.clone().unwrap_or_else(|| SUPPORTED_MAJORS.to_vec());
         debian::get_build_packages()?;
-        let nextest = Nextest {
-            folder: tools::nextest_folder()?,
-            duckdb: duckdb::get().context("the oracle needs DuckDB")?,
-            extra: self.nextest.clone(),
-        };
+        let nextest = Nextest::get(self.nextest.clone())?;
         let versions = supply(&majors, wanted_backend()?)?;
         for version in &versions {
             say(version);
+        }
+        // Some unversioned tests use the default version; a test that first had to package the extension would be taken
+        // for one that hangs.
+        for version in &supply(&[DEFAULT_MAJOR], wanted_backend()?)? {
+            prepare(version)?;
         }
         let mut outcomes = vec![nextest.run("unversioned", "-", &format!("not ({SERVER_TESTS})"), None)?];
         for version in &versions {
@@ -111,8 +114,15 @@ fn try_on(version: &Version, nextest: &Nextest, title: &str) -> Result<Outcome> 
     Ok(outcome)
 }
 
+impl Outcome {
+    /// Every test passed.
+    pub fn succeeded(&self) -> bool {
+        self.succeeded
+    }
+}
+
 /// A way to call nextest with what all calls have in common, so that they share one build.
-struct Nextest {
+pub struct Nextest {
     /// Folder of `cargo-nextest` when it is not on the PATH.
     folder: Option<PathBuf>,
     duckdb: PathBuf,
@@ -120,7 +130,30 @@ struct Nextest {
 }
 
 impl Nextest {
+    /// Gets what the tests need; `extra` are the caller's own arguments of nextest.
+    pub fn get(extra: Vec<String>) -> Result<Nextest> {
+        Ok(Nextest {
+            folder: tools::nextest_folder()?,
+            duckdb: duckdb::get().context("the oracle needs DuckDB")?,
+            extra,
+        })
+    }
+
     fn run(&self, title: &str, server: &str, filter: &str, cluster: Option<&str>) -> Result<Outcome> {
+        self.run_with(title, server, filter, cluster, &[], &mut |_| {})
+    }
+
+    /// Runs the tests that `filter` selects, with more environment variables; every line of the output is shown to
+    /// `watch`.
+    pub fn run_with(
+        &self,
+        title: &str,
+        server: &str,
+        filter: &str,
+        cluster: Option<&str>,
+        settings: &[(&str, String)],
+        watch: &mut dyn FnMut(&str),
+    ) -> Result<Outcome> {
         say(format_args!("running the tests: {title} ..."));
         let started = Instant::now();
         let mut command = Command::new("cargo");
@@ -140,6 +173,7 @@ impl Nextest {
             command.env("PATH", std::env::join_paths(folders)?);
         }
         command.env(duckdb::FOLDER_VARIABLE, &self.duckdb).env_remove(SHARED_CLUSTER_VARIABLE);
+        command.envs(settings.iter().map(|(name, value)| (name, value)));
         if let Some(description) = cluster {
             command.env(SHARED_CLUSTER_VARIABLE, description);
         }
@@ -154,6 +188,7 @@ impl Nextest {
                 let line = line?;
                 let text = String::from_utf8_lossy(&line);
                 eprintln!("{text}");
+                watch(&text);
                 if let Some(found) = parse_summary(&text) {
                     summary = found;
                 }

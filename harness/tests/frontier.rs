@@ -6,7 +6,7 @@
 //! stored. That is the definition of a right refresh, whatever others have committed since. Second, at REPEATABLE READ,
 //! with its query over the tables themselves, which the session sees as the refresh saw them.
 //!
-//! `PG_TRICKLE_SEED` repeats a run, `PG_TRICKLE_FRONTIER_SECONDS` sets how long it takes.
+//! `PG_TRICKLE_SEED` repeats a run, `PG_TRICKLE_FRONTIER_REFRESHES` sets how long it goes on.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -66,11 +66,14 @@ const SESSIONS: usize = 4;
 const GLANCE: Duration = Duration::from_millis(2);
 
 /// A step that neither ends nor waits in this time hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Refreshes between two convergence checks, at which the history is also folded into one transaction: it would
 /// otherwise make the checks slower and slower.
 const ROUND: u64 = 120;
+
+/// Refreshes within which a wrong frontier must have been found out.
+const REFRESHES_TO_NOTICE: u64 = 1000;
 
 #[test]
 fn every_refresh_equals_its_query_at_its_frontier() -> Result<()> {
@@ -82,11 +85,11 @@ fn every_refresh_equals_its_query_at_its_frontier() -> Result<()> {
     };
     let clock_seed = std::time::UNIX_EPOCH.elapsed()?.as_nanos() as u64;
     let seed = number("PG_TRICKLE_SEED", clock_seed)?;
-    let duration = Duration::from_secs(number("PG_TRICKLE_FRONTIER_SECONDS", 40)?);
+    let refreshes = number("PG_TRICKLE_FRONTIER_REFRESHES", 400)?;
     println!("PG_TRICKLE_SEED={seed}");
     let database = test_database()?;
     let mut play = Play::open(&database, seed)?;
-    let outcome = play.run(duration);
+    let outcome = play.run(refreshes);
     println!(
         "{} refreshes checked, {} after own writes, {} at REPEATABLE READ, {} refused as too old, {} steps, {} deadlocks",
         play.count.refreshes,
@@ -100,7 +103,6 @@ fn every_refresh_equals_its_query_at_its_frontier() -> Result<()> {
         let steps: Vec<&str> = play.steps.iter().map(String::as_str).collect();
         format!("PG_TRICKLE_SEED={seed}; the last steps:\n{}", steps.join("\n"))
     })?;
-    ensure!(play.count.refreshes > 50, "only {} refreshes: the check shows little", play.count.refreshes);
     Ok(())
 }
 
@@ -112,7 +114,7 @@ fn is_noticed(change: &str) -> Result<()> {
         "CREATE FUNCTION spoil() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN {change} RETURN NEW; END $f$;
          CREATE TRIGGER spoil BEFORE UPDATE ON pgtrickle.pgt_progress FOR EACH ROW EXECUTE FUNCTION spoil()"
     ))?;
-    match play.run(Duration::from_secs(60)) {
+    match play.run(REFRESHES_TO_NOTICE) {
         Ok(()) => bail!("{} refreshes went by unnoticed", play.count.refreshes),
         Err(error) => {
             let text = format!("{error:#}");
@@ -215,10 +217,10 @@ impl Play {
         })
     }
 
-    fn run(&mut self, duration: Duration) -> Result<()> {
-        let started = Instant::now();
+    /// Goes on until so many refreshes have been checked. Not for a time: a busy machine would check next to nothing.
+    fn run(&mut self, refreshes: u64) -> Result<()> {
         let mut converged_at = 0;
-        while started.elapsed() < duration {
+        while self.count.refreshes < refreshes {
             self.step()?;
             if self.count.refreshes >= converged_at + ROUND {
                 converged_at = self.count.refreshes;

@@ -4,6 +4,7 @@
 //! over one query and printed as a script.
 
 use anyhow::{Context, Result, bail};
+use pg_trickle_harness::agreement::at_time;
 use pg_trickle_harness::cluster::{TestDatabase, test_database};
 use pg_trickle_oracle::postgres::judge;
 use postgres::Client;
@@ -49,6 +50,48 @@ const QUERIES: &[(&str, Option<&str>)] = &[
     ("SELECT r.k, sum(s.x) AS sx FROM r LEFT JOIN s ON r.k = s.k GROUP BY r.k", None),
     ("SELECT n, count(*) AS groups FROM (SELECT k, count(*) AS n FROM s GROUP BY k) g GROUP BY n", None),
     ("SELECT r.id, g.n FROM r JOIN (SELECT k, count(*) AS n FROM s GROUP BY k) g ON g.k = r.k", None),
+    (
+        "SELECT b, stddev(v) AS sv, var_pop(v) AS vv, variance(d) AS vd, stddev_pop(d) AS sd FROM r GROUP BY b",
+        None,
+    ),
+    (
+        "SELECT k, bool_and(x > 0) AS a, bool_or(x > 2) AS o, bit_and(x) AS ba, bit_or(x) AS bo, bit_xor(x) AS bx, regr_count(x, k) AS n FROM s GROUP BY k",
+        None,
+    ),
+    (
+        "SELECT t, count(DISTINCT k) AS nk, sum(DISTINCT x) AS sx, count(DISTINCT x) FILTER (WHERE k > 1) AS fx, count(*) AS n, max(x) AS hi FROM s GROUP BY t",
+        None,
+    ),
+    (
+        "SELECT k, any_value(x) AS x, any_value(t) AS t FROM s GROUP BY k",
+        Some("SELECT k, min(x) AS x, min(t) AS t FROM s GROUP BY k"),
+    ),
+    (
+        "SELECT k, sum(x * interval '1 day 2 hours') AS si, avg(x * interval '1 month') AS ai FROM s GROUP BY k",
+        None,
+    ),
+    (
+        "SELECT r.id % 3 + s.x AS g, min(r.d) AS lo, array_agg(s.t ORDER BY s.t) AS ts, sum(s.x::float8) AS f FROM r LEFT JOIN s ON s.k = r.k GROUP BY 1",
+        None,
+    ),
+    ("SELECT b, k, string_agg(id::text, ',' ORDER BY id) AS ids, max(d) AS hi FROM r GROUP BY b, k", None),
+    (
+        "SELECT k, t, GROUPING(k, t) AS l, stddev_pop(x) AS sd, count(DISTINCT x) AS dx FROM s GROUP BY CUBE (k, t)",
+        None,
+    ),
+    ("SELECT id, v FROM r WHERE id > extract(epoch FROM now()) % 9", None),
+    (
+        "SELECT k, count(*) AS n, count(*) FILTER (WHERE x < extract(second FROM now())::int % 4) AS f FROM s GROUP BY k",
+        None,
+    ),
+    (
+        "SELECT r.id, s.x, s.x + r.id < extract(epoch FROM now())::bigint % 11 AS is_over FROM r LEFT JOIN s ON s.k = r.k AND s.x <> extract(second FROM now())::int % 3",
+        None,
+    ),
+    (
+        "SELECT id FROM r WHERE NOT EXISTS (SELECT 1 FROM s WHERE s.k = r.k AND s.x > extract(epoch FROM now())::bigint % 5)",
+        None,
+    ),
     ("SELECT DISTINCT k, t FROM s", None),
     ("SELECT DISTINCT r.b FROM r JOIN u ON u.r_id = r.id", None),
     ("SELECT k FROM r UNION SELECT k FROM s", None),
@@ -86,6 +129,126 @@ const QUERIES: &[(&str, Option<&str>)] = &[
         Some("SELECT DISTINCT ON (k) k, x, t FROM s ORDER BY k, x DESC, t"),
     ),
     ("SELECT 1 AS one, count(*) AS n FROM r WHERE false", None),
+    (
+        "SELECT id, (SELECT count(*) FROM s WHERE s.x > r.k) AS c, (SELECT string_agg(r.v::text || t, ',' ORDER BY t, x) FROM s WHERE s.k = r.k) AS l FROM r",
+        None,
+    ),
+    (
+        "SELECT id, ARRAY(SELECT x FROM s WHERE s.k = r.k ORDER BY x DESC) AS a, ARRAY(SELECT x FROM s ORDER BY x LIMIT r.k) AS b FROM r WHERE r.k >= 0 OR r.k IS NULL",
+        None,
+    ),
+    (
+        "SELECT r.id, l.x, l.t FROM r LEFT JOIN LATERAL (SELECT x, t FROM s WHERE s.k = r.k ORDER BY x DESC, t LIMIT 2) l ON l.x > 0",
+        None,
+    ),
+    (
+        "SELECT r.id, l.n, l.sx FROM r CROSS JOIN LATERAL (SELECT count(*) AS n, sum(x) + r.k AS sx FROM s WHERE s.x <> r.k) l",
+        None,
+    ),
+    (
+        "SELECT r.id, l.v FROM r CROSS JOIN LATERAL (SELECT x AS v FROM s WHERE s.k < r.k UNION SELECT q FROM u WHERE u.r_id = r.id UNION ALL SELECT r.k) l",
+        None,
+    ),
+    (
+        "SELECT r.id, (SELECT max(u.q) FROM u WHERE u.r_id = r.id AND u.q > (SELECT min(x) FROM s WHERE s.x <= r.k AND s.k <> u.q)) AS m FROM r",
+        None,
+    ),
+    (
+        "SELECT r.id, r.k NOT IN (SELECT s.x - r.k FROM s WHERE s.t = r.b) AS m, (r.k, r.id) IN (SELECT k, x + r.id FROM s) AS n FROM r",
+        None,
+    ),
+    (
+        "SELECT r.id, s.x FROM r FULL JOIN s ON r.k = s.k AND EXISTS (SELECT FROM u WHERE u.r_id = r.id AND u.q >= s.x)",
+        None,
+    ),
+    (
+        "SELECT k, sum((SELECT count(*) FROM u WHERE u.q > r.id)) AS c FROM r GROUP BY k HAVING EXISTS (SELECT FROM s WHERE s.x >= count(r.id))",
+        None,
+    ),
+    ("SELECT k, x, t FROM s ORDER BY x DESC NULLS LAST FETCH FIRST 3 ROWS WITH TIES", None),
+    (
+        "SELECT k, sum(q) AS sq FROM r JOIN u ON u.r_id = r.id GROUP BY k ORDER BY sq FETCH FIRST 2 ROWS WITH TIES",
+        None,
+    ),
+    ("SELECT k FROM r INTERSECT SELECT k FROM s", None),
+    ("SELECT k FROM s INTERSECT ALL SELECT k FROM r", None),
+    ("SELECT k FROM r EXCEPT SELECT k FROM s", None),
+    ("SELECT k, x FROM s EXCEPT ALL SELECT k, id % 4 FROM r", None),
+    (
+        "SELECT k FROM r UNION ALL SELECT k FROM s INTERSECT SELECT x FROM s EXCEPT ALL SELECT r_id FROM u",
+        None,
+    ),
+    (
+        "SELECT k, count(*) AS n FROM (SELECT k, t FROM s EXCEPT ALL SELECT k, b FROM r) e GROUP BY k HAVING count(*) > 1",
+        None,
+    ),
+    ("SELECT r.id, i FROM r, generate_series(1, r.k) i", None),
+    (
+        "SELECT s.k, s.t, f.a, f.b, f.o FROM s, ROWS FROM (generate_series(s.x, s.k), string_to_table(s.t || 'a', 'a')) WITH ORDINALITY f(a, b, o)",
+        None,
+    ),
+    ("SELECT r.id, r.k, i FROM r LEFT JOIN LATERAL generate_series(0, r.k) i ON i % 2 = r.id % 2", None),
+    (
+        "SELECT i, count(s.t) AS n, min(s.x) AS x FROM generate_series(1, 3) i LEFT JOIN s ON s.k = i GROUP BY i",
+        None,
+    ),
+    (
+        "SELECT u.id, e, s.t FROM u JOIN LATERAL unnest(ARRAY[u.q, u.r_id, NULL]) e ON true LEFT JOIN s ON s.x = e",
+        None,
+    ),
+    ("SELECT id, generate_series(1, k) AS a, generate_series(1, 2) AS b FROM r", None),
+    ("SELECT generate_series(1, k) AS g, count(*) AS n, sum(d) AS sd FROM r GROUP BY 1", None),
+    ("SELECT DISTINCT unnest(ARRAY[k, x]) AS e FROM s", None),
+    (
+        "SELECT r.id, (SELECT sum(i) FROM generate_series(1, r.k) i) AS n, v.w FROM r, LATERAL (VALUES (r.b), (r.k::text)) v(w) WHERE v.w IS NOT NULL",
+        None,
+    ),
+    (
+        "SELECT id, k, row_number() OVER (PARTITION BY k ORDER BY id) AS n, lag(d) OVER (PARTITION BY k ORDER BY id) AS l FROM r",
+        None,
+    ),
+    (
+        "SELECT id, b, rank() OVER w AS r, dense_rank() OVER w AS d, percent_rank() OVER w AS p, cume_dist() OVER w AS c, sum(d) OVER w AS s \
+         FROM r WINDOW w AS (PARTITION BY b ORDER BY k NULLS FIRST)",
+        None,
+    ),
+    (
+        "SELECT k, x, t, ntile(3) OVER w AS n, lead(t) OVER w AS l, first_value(t) OVER w AS f FROM s WINDOW w AS (PARTITION BY k ORDER BY x)",
+        Some(
+            "SELECT k, x, t, ntile(3) OVER w AS n, lead(t) OVER w AS l, first_value(t) OVER w AS f FROM s WINDOW w AS (PARTITION BY k ORDER BY x, t)",
+        ),
+    ),
+    (
+        "SELECT k, x, count(*) OVER (ORDER BY x RANGE BETWEEN 1 PRECEDING AND 1 FOLLOWING EXCLUDE GROUP) AS a, \
+         sum(k) OVER (ORDER BY x GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE TIES) AS b FROM s WHERE k = 1",
+        None,
+    ),
+    (
+        "SELECT id, sum(d) OVER (PARTITION BY b, k ORDER BY id ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING EXCLUDE CURRENT ROW) AS s, \
+         count(*) OVER (PARTITION BY v) AS n, array_agg(id) OVER (ORDER BY id) AS a FROM r",
+        None,
+    ),
+    (
+        "SELECT k, sum(x) AS sx, rank() OVER (ORDER BY sum(x) DESC) AS r, sum(count(*)) OVER () AS total FROM s GROUP BY k",
+        None,
+    ),
+    (
+        "SELECT u.id, w.n, w.b FROM u JOIN (SELECT id, b, row_number() OVER (PARTITION BY b ORDER BY d, id) AS n FROM r) w ON w.id = u.r_id",
+        None,
+    ),
+    (
+        "SELECT k, id, n FROM (SELECT k, id, row_number() OVER (PARTITION BY k ORDER BY d DESC, id) AS n FROM r) w WHERE n <= 2",
+        None,
+    ),
+    (
+        "SELECT k, x, t FROM (SELECT *, row_number() OVER (PARTITION BY k ORDER BY x, t) AS n FROM s) w WHERE n = 1",
+        None,
+    ),
+    (
+        "SELECT n, max(q) AS m, count(*) AS c FROM (SELECT q, ntile(2) OVER (PARTITION BY r_id ORDER BY id) AS n FROM u) w GROUP BY n",
+        None,
+    ),
+    ("SELECT DISTINCT k, count(*) OVER (PARTITION BY k) AS n, max(x) OVER () AS m FROM s", None),
 ];
 
 /// Transactions between two refreshes.
@@ -155,7 +318,13 @@ fn replay(client: &mut Client, history: &[Batch], queries: &[usize]) -> Result<O
                 return Ok(Some(Failure { query, verdict }));
             }
             let (definition, tie_broken) = QUERIES[query];
-            let verdict = judge(client, &name, tie_broken.unwrap_or(definition))?;
+            let time: String = client
+                .query_one(
+                    "SELECT frontier->>'time' FROM pgtrickle.pgt_stream_tables WHERE pgt_name = $1",
+                    &[&name],
+                )?
+                .get(0);
+            let verdict = judge(client, &name, &at_time(tie_broken.unwrap_or(definition), &time))?;
             if !verdict.is_equal() {
                 return Ok(Some(Failure {
                     query,

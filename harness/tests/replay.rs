@@ -1,30 +1,45 @@
-//! The replay: its machinery, checked on materialized views, where whatever it reports is its own mistake; and the
+//! The replays: their machinery, checked on materialized views, where whatever it reports is its own mistake; and the
 //! extension.
 
 use anyhow::Result;
-use pg_trickle_corpus::tpch::Scale;
+use pg_trickle_corpus::job::Job;
+use pg_trickle_corpus::nexmark::{Nexmark, Shape};
+use pg_trickle_corpus::tpch::{Scale, Tpch};
+use pg_trickle_corpus::workload::Workload;
 use pg_trickle_harness::cluster::test_cluster;
-use pg_trickle_harness::replay::{Corpus, Mode, ReplayOptions, replay};
-use pg_trickle_harness::report::QueryRun;
+use pg_trickle_harness::replay::{ReplayOptions, replay};
+use pg_trickle_harness::report::Report;
 
-fn options() -> ReplayOptions {
-    ReplayOptions {
-        corpus: Corpus::Tpch,
-        scale: Scale::new(0.01).expect("a scale"),
-        cycles: 3,
-        pg: vec![18],
-        mode: Mode::Auto,
-        seed: 11,
-        queries: Vec::new(),
-        report: None,
-        json: None,
-        self_test: true,
-    }
+const SEED: u64 = 11;
+
+fn self_test() -> ReplayOptions {
+    ReplayOptions { cycles: 3, seed: SEED, self_test: true, ..ReplayOptions::default() }
+}
+
+fn of_extension() -> Result<ReplayOptions> {
+    Ok(ReplayOptions { pg: vec![test_cluster()?.pg_major()], self_test: false, ..self_test() })
+}
+
+fn tpch() -> Tpch {
+    Tpch::new(Scale::new(0.01).expect("a scale"), SEED)
+}
+
+/// A report without a failure, in which at least `least` queries were maintained by their changes.
+fn assert_right(report: &Report, least: usize) {
+    assert!(report.failures.is_empty(), "{}", report.table());
+    let queries = &report.runs[0].queries;
+    let incremental = queries.iter().filter(|query| query.is_incremental()).count();
+    assert!(
+        incremental >= least,
+        "only {incremental} of {} are incremental\n{}",
+        queries.len(),
+        report.table()
+    );
 }
 
 #[test]
 fn both_oracles_agree_on_all_queries_under_change() -> Result<()> {
-    let report = replay(&options())?;
+    let report = replay(&tpch(), &self_test())?;
     assert!(report.failures.is_empty(), "{:#?}", report.failures);
     let queries = &report.runs[0].queries;
     assert_eq!(queries.len(), 22);
@@ -36,10 +51,8 @@ fn both_oracles_agree_on_all_queries_under_change() -> Result<()> {
 #[test]
 fn report_is_one_page_with_a_plot_and_has_the_same_figures_as_json() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let mut options = options();
-    options.queries = vec![1, 6];
-    options.cycles = 1;
-    let report = replay(&options)?;
+    let options = ReplayOptions { queries: vec!["1".to_owned(), "q6".to_owned()], cycles: 1, ..self_test() };
+    let report = replay(&tpch(), &options)?;
     report.write_to(folder.path())?;
     let page = std::fs::read_to_string(folder.path().join("index.html"))?;
     assert!(page.contains("<svg") && page.contains("prefers-color-scheme: dark"));
@@ -51,14 +64,41 @@ fn report_is_one_page_with_a_plot_and_has_the_same_figures_as_json() -> Result<(
     Ok(())
 }
 
+#[test]
+fn query_that_the_corpus_lacks_is_refused() {
+    let options = ReplayOptions { queries: vec!["23".to_owned()], ..self_test() };
+    let error = replay(&tpch(), &options).expect_err("there are 22");
+    assert_eq!(error.to_string(), "TPC-H has no query 23");
+}
+
 /// The acceptance of the whole: every query right after every cycle, most of them maintained by their changes.
 #[test]
 fn stream_tables_equal_both_oracles_after_every_cycle() -> Result<()> {
-    let options = ReplayOptions { pg: vec![test_cluster()?.pg_major()], self_test: false, ..options() };
-    let report = replay(&options)?;
-    assert!(report.failures.is_empty(), "{}", report.table());
-    let is_differential = |query: &&QueryRun| query.actions() == ["DIFFERENTIAL"];
-    let differential = report.runs[0].queries.iter().filter(is_differential).count();
-    assert!(differential >= 14, "only {differential} of 22 are maintained by their changes");
+    assert_right(&replay(&tpch(), &of_extension()?)?, 14);
+    Ok(())
+}
+
+/// Joins of 5 to 10 tables, each in its three forms.
+#[test]
+fn job_stream_tables_equal_both_oracles_after_every_cycle() -> Result<()> {
+    let chosen = ["2d", "7c", "11c", "16b", "20c"].map(str::to_owned).to_vec();
+    let options = ReplayOptions { queries: chosen, cycles: 2, ..of_extension()? };
+    assert_right(&replay(&Job::new(50, SEED), &options)?, 15);
+    Ok(())
+}
+
+fn nexmark(is_keyless: bool) -> impl Workload {
+    Nexmark::new(Shape { events: 4000, batch_rows: 200, cycles: 3, is_keyless }, SEED)
+}
+
+#[test]
+fn nexmark_stream_tables_equal_both_oracles_after_every_cycle() -> Result<()> {
+    assert_right(&replay(&nexmark(false), &of_extension()?)?, 23);
+    Ok(())
+}
+
+#[test]
+fn nexmark_without_a_key_of_bids_equals_both_oracles_after_every_cycle() -> Result<()> {
+    assert_right(&replay(&nexmark(true), &of_extension()?)?, 22);
     Ok(())
 }

@@ -26,7 +26,10 @@ macro_rules! folders {
     };
 }
 
-folders!(aggregate, apply, capture, chain, distinct, join, lifecycle, linear, shape, subquery, top_k, union);
+folders!(
+    aggregate, apply, capture, chain, distinct, expand, join, lifecycle, linear, set_op, shape, subquery,
+    time, top_k, union, window,
+);
 
 /// One script for each mistake that was made and corrected.
 #[test]

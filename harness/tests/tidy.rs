@@ -177,7 +177,7 @@ fn every_page_has_its_rule() -> Result<()> {
     for entry in fs::read_dir(root().join("docs/operators"))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
         let Some(operator) = name.strip_suffix(".md").filter(|name| *name != "README") else { continue };
-        let is_there = ["delta", "stage"]
+        let is_there = ["delta", "normalize", "stage"]
             .iter()
             .any(|folder| root().join(format!("engine/core/src/{folder}/{operator}.rs")).is_file());
         if !is_there {

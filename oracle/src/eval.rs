@@ -5,8 +5,9 @@
 //! least by identity is taken, which makes every result a function of the multiset.
 
 use crate::aggregate;
-use crate::scalar::{EvalError, Result, Scalar, Scope, truth, unknown};
+use crate::scalar::{Clock, EvalError, Result, Scalar, Scope, truth, unknown};
 use crate::value::{Row, Value, classes};
+use crate::window;
 use crate::zset::ZSet;
 use pg_trickle_core::expr::{Expr, SortKey};
 use pg_trickle_core::plan::*;
@@ -25,6 +26,7 @@ pub struct Env {
     pub sources: BTreeMap<SourceId, ZSet>,
     pub stages: BTreeMap<StageId, ZSet>,
     pub deltas: BTreeMap<DeltaOf, ZSet>,
+    pub clock: Clock,
 }
 
 /// The Z-set `plan` denotes.
@@ -69,6 +71,9 @@ impl Evaluator<'_> {
                 sum
             }
             Plan::TopK(top) => self.top_k(top)?,
+            Plan::Expand(expand) => self.expand(expand)?,
+            Plan::Repeat(repeat) => self.repeat(repeat)?,
+            Plan::Window(window) => self.window_functions(window)?,
             Plan::DependentJoin(join) => self.dependent_join(join)?,
             Plan::Negate(input) => self.plan(input)?.negated(),
             Plan::Old(old) => self.plan(&old.new)?.minus(&self.plan(&old.delta)?),
@@ -78,7 +83,7 @@ impl Evaluator<'_> {
     }
 
     fn scope<'b>(&'b self, row: &'b [Value]) -> Scope<'b> {
-        Scope { row, outer: &self.outer }
+        Scope { row, outer: &self.outer, clock: self.env.clock }
     }
 
     fn holds(&self, condition: &Scalar, row: &[Value]) -> Result<bool> {
@@ -259,8 +264,7 @@ impl Evaluator<'_> {
         let left = bag(self.plan(&set_op.left)?, "a set operation")?;
         let right = bag(self.plan(&set_op.right)?, "a set operation")?;
         left.iter().chain(right.iter()).try_for_each(|(row, _)| usable(row))?;
-        // Per class of equal rows: its member in the result, and both counts. INTERSECT and EXCEPT take the least row
-        // of the left side, UNION the least of both.
+        // Per class of equal rows: the least of them, which stands for it in the result, and both counts.
         let mut counts: BTreeMap<Row, (Row, i64, i64)> = BTreeMap::new();
         for (row, weight) in left.iter() {
             counts.entry(classes(row)).or_insert_with(|| (row.clone(), 0, 0)).1 += weight;
@@ -268,7 +272,7 @@ impl Evaluator<'_> {
         for (row, weight) in right.iter() {
             let (member, _, count) = counts.entry(classes(row)).or_insert_with(|| (row.clone(), 0, 0));
             *count += weight;
-            if set_op.kind == SetOpKind::Union && row < member {
+            if row < member {
                 *member = row.clone();
             }
         }
@@ -281,6 +285,54 @@ impl Evaluator<'_> {
             (SetOpKind::Except, true) => (left - right).max(0),
         };
         Ok(counts.into_values().map(|(row, left, right)| (row, of_counts(left, right))).collect())
+    }
+
+    fn expand(&mut self, expand: &Expand) -> Result<ZSet> {
+        let input = self.plan(&expand.input)?;
+        let RowSource::Functions { calls, ordinality } = &expand.rows else {
+            return Err(unknown("an item of FROM that is not a list of functions"));
+        };
+        let calls = parse_all(calls)?;
+        let on = expand.left.as_ref().map(parse_all).transpose()?;
+        let nulls = vec![Value::Null; expand.columns.len()];
+        let mut expanded = ZSet::new();
+        for (row, weight) in input.iter() {
+            let columns = calls.iter().map(|call| call.rows(self.scope(row))).collect::<Result<Vec<_>>>()?;
+            let count = columns.iter().map(Vec::len).max().unwrap_or(0);
+            let mut is_matched = false;
+            for index in 0..count {
+                let cell = |column: &Vec<Value>| column.get(index).cloned().unwrap_or(Value::Null);
+                let mut added: Row = columns.iter().map(cell).collect();
+                if *ordinality {
+                    added.push(Value::Int(index as i64 + 1));
+                }
+                let pair = concat(row, &added);
+                if self.all_hold(on.as_deref().unwrap_or_default(), &pair)? {
+                    expanded.insert(pair, weight);
+                    is_matched = true;
+                }
+            }
+            if on.is_some() && !is_matched {
+                expanded.insert(concat(row, &nulls), weight);
+            }
+            if expanded.len() > ROWS_MAX {
+                return Err(EvalError::TooLarge);
+            }
+        }
+        Ok(expanded)
+    }
+
+    fn repeat(&mut self, repeat: &Repeat) -> Result<ZSet> {
+        let input = self.plan(&repeat.input)?;
+        let count = Scalar::parse(&repeat.count)?;
+        let mut repeated = ZSet::new();
+        for (row, weight) in input.iter() {
+            match count.eval(self.scope(row))? {
+                Value::Int(count) if count >= 0 => repeated.insert(row.clone(), weight * count),
+                other => return Err(unknown(&format!("{other} as a number of copies"))),
+            }
+        }
+        Ok(repeated)
     }
 
     fn top_k(&mut self, top: &TopK) -> Result<ZSet> {
@@ -330,6 +382,23 @@ impl Evaluator<'_> {
         };
         let first = bound(&top.offset)?.unwrap_or(0);
         Ok((first, bound(&top.limit)?.map_or(i64::MAX, |limit| first.saturating_add(limit))))
+    }
+
+    fn window_functions(&mut self, window: &Window) -> Result<ZSet> {
+        let input = bag(self.plan(&window.input)?, "a window function")?;
+        let mut partitions: BTreeMap<Row, Vec<(&Row, i64)>> = BTreeMap::new();
+        for (row, weight) in input.iter() {
+            usable(row)?;
+            let key = window.partition.iter().map(|&column| row[column].class()).collect();
+            partitions.entry(key).or_default().push((row, weight));
+        }
+        let mut result = ZSet::new();
+        for rows in partitions.into_values() {
+            for row in window::partition(window, &rows, &self.outer)? {
+                result.insert(row, 1);
+            }
+        }
+        Ok(result)
     }
 
     fn dependent_join(&mut self, join: &DependentJoin) -> Result<ZSet> {

@@ -26,6 +26,7 @@ pub mod sql;
 pub mod translate;
 pub mod value;
 mod verdict;
+mod window;
 pub mod zset;
 
 #[cfg(feature = "servers")]

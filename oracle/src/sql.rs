@@ -4,9 +4,13 @@
 //! correlated. This has nothing to do with how `pg_trickle_core` renders programs: what it makes of such a query is what
 //! is tested. Where SQL leaves the order of rows open, it is made total over all columns.
 
-use pg_trickle_core::expr::{Expr, Piece, SortKey};
+use pg_trickle_core::expr::{Expr, Moment, Piece, SortKey, Time};
 use pg_trickle_core::plan::*;
 use pg_trickle_core::types::{Column, SourceId};
+
+/// The time is a number in the interpreter: on a server, a small one that changes with every second, and not always
+/// upwards.
+const NOW: &str = "((EXTRACT(epoch FROM now()))::int8 % 9 - 4)::int4";
 
 /// A query for `plan`; `table` names the base relations, whose columns have the names of `columns` of that relation.
 pub fn query(plan: &Plan, table: &dyn Fn(SourceId) -> (String, Vec<Column>)) -> String {
@@ -94,6 +98,14 @@ impl Writer<'_> {
                 inputs.join(" UNION ALL ")
             }
             Plan::TopK(top) => self.top_k(top),
+            Plan::Expand(expand) => self.expand(expand),
+            Plan::Repeat(repeat) => {
+                let (from, input) = self.derived(&repeat.input);
+                let input = [input];
+                let count = self.expr(&repeat.count, &input);
+                format!("SELECT {} FROM {from}, LATERAL generate_series(1, {count})", all(&input))
+            }
+            Plan::Window(window) => self.window(window),
             Plan::DependentJoin(join) => self.dependent_join(join),
             Plan::Stored(_) | Plan::Delta(_) | Plan::Negate(_) | Plan::Old(_) | Plan::Flip(_) => {
                 unreachable!("a user's query reads no state and no change")
@@ -162,6 +174,79 @@ impl Writer<'_> {
         )
     }
 
+    fn expand(&mut self, expand: &Expand) -> String {
+        let (from, input) = self.derived(&expand.input);
+        let alias = self.alias();
+        let inputs = [input.clone(), (alias.clone(), expand.columns.len())];
+        let item = match &expand.rows {
+            RowSource::Functions { calls, ordinality } => {
+                let calls: Vec<String> =
+                    calls.iter().map(|call| self.expr(call, std::slice::from_ref(&input))).collect();
+                let calls = calls.join(", ");
+                format!("ROWS FROM ({calls}){}", if *ordinality { " WITH ORDINALITY" } else { "" })
+            }
+            RowSource::Item(item) => self.expr(item, std::slice::from_ref(&input)),
+        };
+        let names: Vec<String> = (0..expand.columns.len()).map(|column| format!("c{column}")).collect();
+        let item = format!("LATERAL {item} AS {alias} ({})", names.join(", "));
+        match &expand.left {
+            None => format!("SELECT {} FROM {from}, {item}", all(&inputs)),
+            Some(on) => {
+                let on = self.conditions(on, &inputs);
+                format!("SELECT {} FROM {from} LEFT JOIN {item} ON {on}", all(&inputs))
+            }
+        }
+    }
+
+    fn window(&mut self, window: &Window) -> String {
+        let (from, input) = self.derived(&window.input);
+        let alias = input.0.clone();
+        let columns = (0..input.1).map(|column| format!("{alias}.c{column}"));
+        let mut order: Vec<String> = window.order.iter().map(|key| sort_key(key, &alias)).collect();
+        if depends_on_row_order(window) {
+            order.extend(columns.clone());
+        }
+        let partition: Vec<String> =
+            window.partition.iter().map(|column| format!("{alias}.c{column}")).collect();
+        let clause = |words: &str, items: &[String]| match items {
+            [] => String::new(),
+            items => format!("{words} {} ", items.join(", ")),
+        };
+        let over = clause("PARTITION BY", &partition) + &clause("ORDER BY", &order);
+        let inputs = [input];
+        let calls = window.calls.iter().map(|call| {
+            let args: Vec<String> = call.args.iter().map(|arg| self.expr(arg, &inputs)).collect();
+            let args = if call.star { "*".to_owned() } else { args.join(", ") };
+            let filter = call.filter.as_ref().map(|filter| self.expr(filter, &inputs));
+            let filter = filter.map(|filter| format!(" FILTER (WHERE {filter})")).unwrap_or_default();
+            let frame = self.frame(&call.frame);
+            format!("{}({args}){filter} OVER ({over}{frame})", call.function.name)
+        });
+        format!("SELECT {} FROM {from}", named(columns.chain(calls)))
+    }
+
+    fn frame(&self, frame: &Frame) -> String {
+        let mode = match frame.mode {
+            FrameMode::Rows => "ROWS",
+            FrameMode::Range => "RANGE",
+            FrameMode::Groups => "GROUPS",
+        };
+        let bound = |bound: &FrameBound| match bound {
+            FrameBound::UnboundedPreceding => "UNBOUNDED PRECEDING".to_owned(),
+            FrameBound::Preceding(offset) => format!("{} PRECEDING", self.expr(offset, &[])),
+            FrameBound::CurrentRow => "CURRENT ROW".to_owned(),
+            FrameBound::Following(offset) => format!("{} FOLLOWING", self.expr(offset, &[])),
+            FrameBound::UnboundedFollowing => "UNBOUNDED FOLLOWING".to_owned(),
+        };
+        let exclude = match frame.exclude {
+            FrameExclusion::Nothing => "NO OTHERS",
+            FrameExclusion::CurrentRow => "CURRENT ROW",
+            FrameExclusion::Group => "GROUP",
+            FrameExclusion::Ties => "TIES",
+        };
+        format!("{mode} BETWEEN {} AND {} EXCLUDE {exclude}", bound(&frame.start), bound(&frame.end))
+    }
+
     fn dependent_join(&mut self, join: &DependentJoin) -> String {
         let (left, left_input) = self.derived(&join.left);
         self.outer.push(left_input.0.clone());
@@ -219,6 +304,11 @@ impl Writer<'_> {
     fn expr(&self, expr: &Expr, inputs: Inputs) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => text.clone(),
+            Piece::Time(Time::Read(Moment::Now)) => NOW.to_owned(),
+            Piece::Time(Time::Read(Moment::Then)) => unreachable!("only a change looks back in time"),
+            Piece::Time(Time::Open) => "(".to_owned(),
+            Piece::Time(Time::Operator { operator, .. }) => format!(" {operator} "),
+            Piece::Time(Time::Close) => ")".to_owned(),
             Piece::Column(position) => column(*position, inputs),
             Piece::Outer(depth, position) => {
                 format!("{}.c{position}", self.outer[self.outer.len() - *depth as usize])
@@ -226,6 +316,29 @@ impl Writer<'_> {
         };
         expr.pieces.iter().map(piece).collect()
     }
+}
+
+/// True if rows that tie may have different results. Generated windows are such that a total order then has the same
+/// meaning as theirs (`generate::window`).
+fn depends_on_row_order(window: &Window) -> bool {
+    let depends = |call: &WindowCall| {
+        let function = call.function.builtin.as_deref();
+        let is_of_rows = matches!(
+            function,
+            Some(
+                "row_number"
+                    | "ntile"
+                    | "lag"
+                    | "lead"
+                    | "first_value"
+                    | "last_value"
+                    | "nth_value"
+                    | "array_agg"
+            )
+        );
+        is_of_rows || call.frame.mode == FrameMode::Rows
+    };
+    window.calls.iter().any(depends)
 }
 
 fn column(position: usize, inputs: Inputs) -> String {

@@ -9,8 +9,10 @@ pub mod query;
 pub mod refresh_set;
 mod scale;
 mod table;
+mod workload;
 
-pub use mutation::{Cycle, Statement, Stream, Transaction};
+pub use mutation::Stream;
 pub use query::Query;
 pub use scale::Scale;
 pub use table::{INDEXES, SCHEMA, Table};
+pub use workload::Tpch;

@@ -56,11 +56,6 @@ impl Table {
         }
     }
 
-    /// The statement that takes what [`Table::write_rows`] writes.
-    pub fn copy_statement(self) -> String {
-        format!("COPY {} FROM STDIN (DELIMITER '|')", self.name())
-    }
-
     /// Writes the base population, one row per line as the official generator does but without the bar at the end,
     /// and returns the number of rows. No value contains a bar, a backslash or a line break, so the lines are also
     /// `COPY` text.
@@ -76,6 +71,12 @@ impl Table {
             Table::Orders => write_lines(OrderGenerator::new(factor, 1, 1).iter(), out),
             Table::LineItem => write_lines(LineItemGenerator::new(factor, 1, 1).iter(), out),
         }
+    }
+}
+
+impl From<Table> for String {
+    fn from(table: Table) -> Self {
+        table.name().to_owned()
     }
 }
 

@@ -83,7 +83,7 @@ pub fn table_ddl(shape: &TableShape, names: &Names) -> Vec<String> {
 }
 
 /// PostgreSQL's limit on function arguments; a wider row is hashed by its first columns and verified by all.
-const MAX_ARGUMENTS: usize = 100;
+pub const MAX_ARGUMENTS: usize = 100;
 
 /// Key columns that are never NULL, have a btree order and always fit an index entry are found by a unique index on
 /// themselves; others by an index on their hash.
@@ -183,40 +183,27 @@ fn keyed(shape: &TableShape, key: &[usize], names: &Names, options: ApplyOptions
             },
         ),
     ];
+    let delete =
+        |kind: &str| format!("DELETE FROM {table} AS st USING {BY_KEY} AS a WHERE {kind} AND {condition}");
+    steps.push(owner_step(
+        "delete",
+        Action::Modify { sql: delete("a.kind = -1"), expect: count("a.kind = -1"), counts: Counts::Deleted },
+    ));
     if options.has_extra_unique {
-        let columns_and_values = format!("INSERT INTO {table} ({column_names}) SELECT {new_values}");
-        steps.push(owner_step(
-            "delete",
-            Action::Modify {
-                sql: format!(
-                    "DELETE FROM {table} AS st USING {BY_KEY} AS a WHERE a.kind = -1 AND {condition}"
-                ),
-                expect: count("a.kind = -1"),
-                counts: Counts::Deleted,
-            },
-        ));
-        // One statement, so that neither the unique constraint nor a foreign key to the table sees a state between.
+        // One statement, so that neither the unique constraint nor a foreign key to the table sees a state between. It
+        // inserts nothing unless every row to be replaced was there, so that the row count tells a missing one.
         steps.push(owner_step(
             "replace",
             Action::Modify {
                 sql: format!(
-                    "WITH gone AS (DELETE FROM {table} AS st USING {BY_KEY} AS a WHERE a.kind = 0 AND {condition} RETURNING 1), counted AS (SELECT pg_catalog.count(*) AS n FROM gone) {columns_and_values} FROM {BY_KEY} AS a, counted WHERE a.kind = 0 AND counted.n >= 0"
+                    "WITH gone AS ({} RETURNING 1) INSERT INTO {table} ({column_names}) SELECT {new_values} FROM {BY_KEY} AS a WHERE a.kind = 0 AND (SELECT pg_catalog.count(*) FROM gone) = (SELECT pg_catalog.count(*) FROM {BY_KEY} AS x WHERE x.kind = 0)",
+                    delete("a.kind = 0")
                 ),
                 expect: count("a.kind = 0"),
                 counts: Counts::Updated,
             },
         ));
     } else {
-        steps.push(owner_step(
-            "delete",
-            Action::Modify {
-                sql: format!(
-                    "DELETE FROM {table} AS st USING {BY_KEY} AS a WHERE a.kind = -1 AND {condition}"
-                ),
-                expect: count("a.kind = -1"),
-                counts: Counts::Deleted,
-            },
-        ));
         let assigned: Vec<String> = (0..columns.len())
             .filter(|column| !key.contains(column) || !columns[*column].ty.equal_image)
             .map(|column| format!("{} = a.{}", quote(&columns[column].name), column_name(column)))

@@ -1,7 +1,7 @@
 //! Frontiers: how far a stream table has consumed its sources' changes.
 //!
-//! A frontier is `(S, x, {source -> c})`: the snapshot of the refresh, its own top-level transaction id, and for each
-//! source the highest `change_id` of the rows of x it consumed. PostgreSQL leaves a transaction's own id out of its
+//! A frontier is `(S, x, {source -> c}, tau)`: the snapshot of the refresh, its own top-level transaction id, for each
+//! source the highest `change_id` of the rows of x it consumed, and the time the query saw. PostgreSQL leaves a transaction's own id out of its
 //! snapshot's list, so x is put there: without that, a transaction would count itself as committed and what it
 //! changes after the refresh would be lost.
 
@@ -88,6 +88,8 @@ pub struct Frontier {
     pub own_xid: u64,
     /// By source relation OID; absent means 0.
     pub consumed: BTreeMap<u32, i64>,
+    /// `now()` of the refresh, in microseconds as the server counts them.
+    pub time: i64,
 }
 
 impl Frontier {
@@ -180,6 +182,7 @@ mod tests {
             snapshot: snapshot("118712:118714:118712"),
             own_xid: 118_712,
             consumed: BTreeMap::from([(1, 1)]),
+            time: 0,
         };
         assert!(!frontier.is_pending(1, 118_712, 1));
         assert!(frontier.is_pending(1, 118_712, 2));

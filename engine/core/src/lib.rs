@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod agenda;
 pub mod apply;
 pub mod delta;

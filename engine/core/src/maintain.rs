@@ -1,5 +1,9 @@
 //! From an analysed query to everything a stream table needs: state tables, key, programs.
 
+mod work;
+
+pub use work::{MissingIndex, Work, WorkClass};
+
 use crate::apply;
 use crate::delta::{Changed, Sharing, differentiate};
 use crate::normalize::normalize;
@@ -10,8 +14,10 @@ use crate::sql::identity::consolidate;
 use crate::sql::lower::{Lowering, NotLowerable, Relations, StoredRelation};
 use crate::sql::select::union_all;
 use crate::stage::aggregate::AggregateStage;
+use crate::stage::arrangement::Arrangement;
 use crate::stage::top_k::TopKStage;
-use crate::stage::{Operator, Stage, Staged, cut};
+use crate::stage::window::WindowStage;
+use crate::stage::{Operator, Stage, StageSql, Staged, cut};
 use crate::types::{Column, SourceId, StageId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -31,6 +37,9 @@ pub struct ApplyOptions {
     /// The table has a unique or exclusion constraint besides its key: rows are replaced in one statement instead of
     /// updated in place (`design-review.md` 13.1).
     pub has_extra_unique: bool,
+    /// The contents were made under another definition: its key need not be theirs, nor its columns without NULLs. Only
+    /// a recompute can deal with them.
+    pub is_foreign: bool,
 }
 
 /// How the rows of a stream table are addressed.
@@ -41,6 +50,19 @@ pub struct TableShape {
     pub key: Option<Vec<usize>>,
 }
 
+impl TableShape {
+    /// The same columns with nothing known of them.
+    pub fn as_bag(&self) -> TableShape {
+        let columns = self.columns.iter().map(|column| Column { nullable: true, ..column.clone() });
+        TableShape { columns: columns.collect(), key: None }
+    }
+
+    /// What a recompute may rely on.
+    fn trusted(&self, options: ApplyOptions) -> TableShape {
+        if options.is_foreign { self.as_bag() } else { self.clone() }
+    }
+}
+
 /// FULL: the difference between a query and the stream table is computed and applied; nothing else is touched.
 /// `query_sql` has the stream table's columns in order.
 pub fn recompute_by_query(
@@ -49,6 +71,7 @@ pub fn recompute_by_query(
     query_sql: &str,
     options: ApplyOptions,
 ) -> Program {
+    let shape = &shape.trusted(options);
     let mut steps = vec![apply::output_step(&shape.columns, &apply::difference(shape, names, query_sql))];
     steps.extend(apply::apply_steps(shape, names, options));
     Program { steps, output: Some(apply::OUTPUT.to_owned()) }
@@ -71,14 +94,25 @@ pub struct Maintenance {
     staged: Staged,
     shape: TableShape,
     names: Names,
+    /// The stages that keep their input.
+    arranged: BTreeSet<StageId>,
 }
 
 /// Normalises `plan`, cuts it into stages and proves that every program can be built, or says what stands in the way.
-pub fn plan(plan: &Plan, sources: &[SourceInfo], names: &Names) -> Result<Maintenance, Unsupported> {
+/// `states` are the state tables there are; if there are none, the indexes of today decide which stages keep their input.
+pub fn plan(
+    plan: &Plan,
+    sources: &[SourceInfo],
+    names: &Names,
+    states: &[String],
+) -> Result<Maintenance, Unsupported> {
     let staged = cut(&normalize(plan)?)?;
     let shape =
         TableShape { columns: plan.columns(), key: staged.result.keys().into_iter().min_by_key(Vec::len) };
-    let maintenance = Maintenance { sources: sources.to_vec(), staged, shape, names: names.clone() };
+    let arranged = BTreeSet::new();
+    let mut maintenance =
+        Maintenance { sources: sources.to_vec(), staged, shape, names: names.clone(), arranged };
+    maintenance.arrange(states);
     maintenance.populate()?;
     let everything = (0..sources.len() as u32).map(SourceId).collect();
     maintenance.delta(&everything, ApplyOptions::default())?;
@@ -96,14 +130,40 @@ impl Maintenance {
         &self.staged
     }
 
-    /// Statements that create the state tables and their indexes.
-    pub fn state_ddl(&self) -> Vec<String> {
-        self.staged.stages.iter().flat_map(|stage| self.with_stage(stage, |stage| stage.ddl())).collect()
+    /// True if the stream table changes as time passes: its deltas are then those between two times, and the executor
+    /// provides the earlier one as `pgtrickle.frontier_time()`.
+    pub fn reads_time(&self) -> bool {
+        let mut found = false;
+        let stages = self.staged.stages.iter().map(Stage::plan);
+        for plan in stages.chain([self.staged.result.clone()]) {
+            plan.visit(&mut |plan| found |= plan.expressions().iter().any(|expr| expr.reads_time()));
+        }
+        found
     }
 
-    /// Qualified names of the state tables.
+    /// Statements that create the state tables and their indexes.
+    pub fn state_ddl(&self) -> Vec<String> {
+        let mut statements = vec![];
+        for stage in &self.staged.stages {
+            statements.extend(self.with_stage(stage, |stage| stage.ddl()));
+            statements.extend(self.arrangement(stage).iter().flat_map(Arrangement::ddl));
+        }
+        statements.extend(self.lookup_indexes());
+        statements
+    }
+
+    /// Qualified names of the state tables: of each stage its own, then that of its arrangement.
     pub fn state_tables(&self) -> Vec<String> {
-        self.staged.stages.iter().map(|stage| self.state_table(stage.id)).collect()
+        let tables = |stage: &Stage| {
+            let rows = self.arranged.contains(&stage.id).then(|| self.arrangement_table(stage.id));
+            [self.state_table(stage.id)].into_iter().chain(rows)
+        };
+        self.staged.stages.iter().flat_map(tables).collect()
+    }
+
+    /// The stage whose own state a table holds; None for an arrangement.
+    pub fn stage_of(&self, table: &str) -> Option<&Stage> {
+        self.staged.stages.iter().find(|stage| self.state_table(stage.id) == table)
     }
 
     /// Statements that create the index by which the stream table's rows are found.
@@ -120,12 +180,12 @@ impl Maintenance {
 
     /// Rebuilds all states and applies the difference to the stream table.
     pub fn recompute(&self, options: ApplyOptions) -> Result<Program, Unsupported> {
-        let forget = self.staged.stages.iter().map(|stage| Step {
-            label: format!("stage {}: forget", stage.id.0),
+        let forget = self.state_tables().into_iter().map(|table| Step {
+            label: format!("forget {table}"),
             identity: Identity::Extension,
             when: None,
             action: Action::Modify {
-                sql: format!("DELETE FROM {}", self.state_table(stage.id)),
+                sql: format!("DELETE FROM {table}"),
                 expect: None,
                 counts: Counts::State,
             },
@@ -133,28 +193,34 @@ impl Maintenance {
         let mut steps: Vec<Step> = forget.collect();
         steps.extend(self.fill_states()?);
         let query = self.new_state(&self.staged.result)?;
-        let difference = apply::difference(&self.shape, &self.names, &query);
-        steps.push(apply::output_step(&self.shape.columns, &difference));
-        steps.extend(apply::apply_steps(&self.shape, &self.names, options));
+        let shape = self.shape.trusted(options);
+        let difference = apply::difference(&shape, &self.names, &query);
+        steps.push(apply::output_step(&shape.columns, &difference));
+        steps.extend(apply::apply_steps(&shape, &self.names, options));
         Ok(Program { steps, output: Some(apply::OUTPUT.to_owned()) })
     }
 
     /// Moves states and stream table by the changes of `changed` sources, which the executor provides as relations
     /// (see [`crate::program::Input`]). Branches of unchanged sources are not in the program.
     pub fn delta(&self, changed: &BTreeSet<SourceId>, options: ApplyOptions) -> Result<Program, Unsupported> {
-        let mut changed = Changed::sources(changed.iter().copied());
+        let mut changed = Changed { time: self.reads_time(), ..Changed::sources(changed.iter().copied()) };
         let mut sharing = Sharing::default();
+        let mut shared = 0;
         let mut steps = vec![];
         for stage in &self.staged.stages {
             let Some(delta) = differentiate(&stage.input, &changed, &mut sharing)? else { continue };
-            self.share(&mut steps, &sharing)?;
+            self.share(&mut steps, &sharing, &mut shared)?;
             let columns = stage.input.columns();
-            let input = self.new_state(&stage.input)?;
+            let arrangement = self.arrangement(stage);
+            let input = match &arrangement {
+                Some(arrangement) => arrangement.read(),
+                None => self.new_state(&stage.input)?,
+            };
             let into = self.delta_name(DeltaOf::Stage(stage.id));
             let body = self.change(&delta)?;
             self.with_stage(stage, |stage| {
                 steps.push(Step {
-                    label: format!("{}: input change", stage.label()),
+                    label: format!("stage {}: input change", stage.id().0),
                     identity: Identity::Owner,
                     when: None,
                     action: Action::Select {
@@ -163,6 +229,7 @@ impl Maintenance {
                         sql: consolidate(&columns, &body),
                     },
                 });
+                steps.extend(arrangement.iter().flat_map(|rows| rows.steps(&stage.input_name())));
                 steps.extend(stage.steps(&input, &into));
             });
             changed.stages.insert(stage.id);
@@ -170,19 +237,18 @@ impl Maintenance {
         let Some(delta) = differentiate(&self.staged.result, &changed, &mut sharing)? else {
             return Ok(Program { steps, output: None });
         };
-        self.share(&mut steps, &sharing)?;
+        self.share(&mut steps, &sharing, &mut shared)?;
         steps.push(apply::output_step(&self.shape.columns, &self.change(&delta)?));
         steps.extend(apply::apply_steps(&self.shape, &self.names, options));
         Ok(Program { steps, output: Some(apply::OUTPUT.to_owned()) })
     }
 
-    /// The steps that compute shared changes not yet computed.
-    fn share(&self, steps: &mut Vec<Step>, sharing: &Sharing) -> Result<(), Unsupported> {
-        let done = steps.iter().filter(|step| step.label.starts_with(SHARED_LABEL)).count();
-        for (index, plan) in sharing.plans.iter().enumerate().skip(done) {
+    /// The steps that compute the shared changes from number `done` on.
+    fn share(&self, steps: &mut Vec<Step>, sharing: &Sharing, done: &mut usize) -> Result<(), Unsupported> {
+        for (index, plan) in sharing.plans.iter().enumerate().skip(*done) {
             let columns = plan.columns();
             steps.push(Step {
-                label: format!("{SHARED_LABEL} {index}"),
+                label: format!("shared change {index}"),
                 identity: Identity::Owner,
                 when: None,
                 action: Action::Select {
@@ -192,13 +258,39 @@ impl Maintenance {
                 },
             });
         }
+        *done = sharing.plans.len();
         Ok(())
+    }
+
+    /// A query for the stream table's contents from its sources alone, as the stages define it: where the defining
+    /// query leaves the order of ties open, this one orders them as they are kept.
+    pub fn query(&self) -> Result<String, Unsupported> {
+        let mut inlined = Inlined { maintenance: self, states: vec![] };
+        for stage in &self.staged.stages {
+            let input = Lowering::new(&inlined).lower(&stage.input).map_err(not_lowerable)?;
+            let filling = self.with_stage(stage, |stage| stage.populate(&union_all(&input, false)));
+            let [Step { action: Action::Select { sql, .. }, .. }, _] = filling.as_slice() else {
+                return Err(not_lowerable(NotLowerable("state that is filled in several steps")));
+            };
+            inlined.states.push(format!("({sql})"));
+        }
+        let result = Lowering::new(&inlined).lower(&self.staged.result).map_err(not_lowerable)?;
+        Ok(union_all(&result, false))
+    }
+
+    /// True if the defining query leaves to the server which of several rows comes first.
+    pub fn breaks_ties(&self) -> bool {
+        self.staged.stages.iter().any(Stage::breaks_ties)
     }
 
     fn fill_states(&self) -> Result<Vec<Step>, Unsupported> {
         let mut steps = vec![];
         for stage in &self.staged.stages {
-            let input = self.new_state(&stage.input)?;
+            let mut input = self.new_state(&stage.input)?;
+            if let Some(arrangement) = self.arrangement(stage) {
+                steps.extend(arrangement.populate(&input));
+                input = arrangement.read();
+            }
             steps.extend(self.with_stage(stage, |stage| stage.populate(&input)));
         }
         Ok(steps)
@@ -220,15 +312,50 @@ impl Maintenance {
         format!("{}{}", self.names.state_prefix, stage.0)
     }
 
+    fn arrangement_table(&self, stage: StageId) -> String {
+        format!("{}{}_rows", self.names.state_prefix, stage.0)
+    }
+
+    /// The arrangement of a stage that keeps its input.
+    fn arrangement<'a>(&'a self, stage: &'a Stage) -> Option<Arrangement<'a>> {
+        if !self.arranged.contains(&stage.id) {
+            return None;
+        }
+        let keys = match &stage.operator {
+            Operator::Aggregate { keys, .. } => keys,
+            Operator::TopK { partition, .. } | Operator::Window { partition, .. } => partition,
+        };
+        Some(Arrangement {
+            id: stage.id,
+            table: self.arrangement_table(stage.id),
+            columns: stage.input.columns(),
+            keys,
+            is_set: !stage.input.keys().is_empty(),
+        })
+    }
+
     fn with_stage<T>(&self, stage: &Stage, use_it: impl FnOnce(&dyn StageSql) -> T) -> T {
-        let table = self.state_table(stage.id);
+        self.with_stage_in(self.state_table(stage.id), stage, use_it)
+    }
+
+    /// The stage with its state in `table`.
+    fn with_stage_in<T>(&self, table: String, stage: &Stage, use_it: impl FnOnce(&dyn StageSql) -> T) -> T {
         let input = stage.input.columns();
         match &stage.operator {
             Operator::Aggregate { keys, calls } => {
                 let output = stage.columns();
-                use_it(&AggregateStage { id: stage.id, table, input: &input, keys, calls, output })
+                let arrangement = self.arrangement(stage);
+                use_it(&AggregateStage {
+                    id: stage.id,
+                    table,
+                    input: &input,
+                    keys,
+                    calls,
+                    output,
+                    arrangement,
+                })
             }
-            Operator::TopK { partition, order, limit, offset } => use_it(&TopKStage {
+            Operator::TopK { partition, order, limit, offset, with_ties } => use_it(&TopKStage {
                 id: stage.id,
                 table,
                 columns: &input,
@@ -236,12 +363,25 @@ impl Maintenance {
                 order,
                 limit: limit.as_ref(),
                 offset: offset.as_ref(),
+                with_ties: *with_ties,
             }),
+            Operator::Window { partition, order, calls } => {
+                let plan = stage.plan();
+                use_it(&WindowStage {
+                    id: stage.id,
+                    table,
+                    input: &input,
+                    input_keys: stage.input.keys(),
+                    partition,
+                    order,
+                    calls,
+                    output: plan.columns(),
+                    is_keyed: !plan.keys().is_empty(),
+                })
+            }
         }
     }
 }
-
-const SHARED_LABEL: &str = "shared change";
 
 impl Relations for Maintenance {
     fn source(&self, source: SourceId) -> &SourceInfo {
@@ -261,65 +401,25 @@ impl Relations for Maintenance {
     }
 }
 
-/// What every kind of stage renders.
-trait StageSql {
-    fn label(&self) -> String;
-    fn ddl(&self) -> Vec<String>;
-    fn stored(&self, alias: &str) -> StoredRelation;
-    fn input_name(&self) -> String;
-    fn steps(&self, input: &str, into: &str) -> Vec<Step>;
-    fn populate(&self, input: &str) -> Vec<Step>;
+/// Sources, and stages with a query in place of their state table.
+struct Inlined<'a> {
+    maintenance: &'a Maintenance,
+    states: Vec<String>,
 }
 
-impl StageSql for AggregateStage<'_> {
-    fn label(&self) -> String {
-        format!("stage {}", self.id.0)
+impl Relations for Inlined<'_> {
+    fn source(&self, source: SourceId) -> &SourceInfo {
+        self.maintenance.source(source)
     }
 
-    fn ddl(&self) -> Vec<String> {
-        AggregateStage::ddl(self)
+    fn stored(&self, stage: StageId, alias: &str) -> StoredRelation {
+        let index = stage.0 as usize;
+        let staged = &self.maintenance.staged.stages[index];
+        self.maintenance.with_stage_in(self.states[index].clone(), staged, |stage| stage.stored(alias))
     }
 
-    fn stored(&self, alias: &str) -> StoredRelation {
-        AggregateStage::stored(self, alias)
-    }
-
-    fn input_name(&self) -> String {
-        AggregateStage::input_name(self)
-    }
-
-    fn steps(&self, input: &str, into: &str) -> Vec<Step> {
-        AggregateStage::steps(self, input, into)
-    }
-
-    fn populate(&self, input: &str) -> Vec<Step> {
-        AggregateStage::populate(self, input)
-    }
-}
-
-impl StageSql for TopKStage<'_> {
-    fn label(&self) -> String {
-        format!("stage {}", self.id.0)
-    }
-
-    fn ddl(&self) -> Vec<String> {
-        TopKStage::ddl(self)
-    }
-
-    fn stored(&self, alias: &str) -> StoredRelation {
-        TopKStage::stored(self, alias)
-    }
-
-    fn input_name(&self) -> String {
-        TopKStage::input_name(self)
-    }
-
-    fn steps(&self, input: &str, into: &str) -> Vec<Step> {
-        TopKStage::steps(self, input, into)
-    }
-
-    fn populate(&self, input: &str) -> Vec<Step> {
-        TopKStage::populate(self, input)
+    fn delta_name(&self, of: DeltaOf) -> String {
+        self.maintenance.delta_name(of)
     }
 }
 

@@ -85,6 +85,19 @@ pub struct SourceInfo {
     pub columns: Vec<SourceColumn>,
     /// Immediate, valid, non-partial unique keys on plain NOT NULL columns: indexes into `columns`.
     pub keys: Vec<Vec<usize>>,
+    /// Valid, non-partial indexes whose order or hash is that of the columns' default equality: their leading columns as
+    /// indexes into `columns`, as far as they are used columns.
+    #[serde(default)]
+    pub indexes: Vec<SourceIndex>,
+}
+
+/// An index of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceIndex {
+    /// Not empty.
+    pub columns: Vec<usize>,
+    /// No two rows are equal in `columns`.
+    pub is_unique: bool,
 }
 
 /// A used column of a source.

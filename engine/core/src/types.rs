@@ -129,6 +129,11 @@ impl TypeRef {
         TypeRef { collation: 100, ..TypeRef::builtin(25, "text", Arithmetic::None) }
     }
 
+    /// `bytea`.
+    pub fn bytea() -> TypeRef {
+        TypeRef::builtin(17, "bytea", Arithmetic::None)
+    }
+
     /// `tid`, the physical address of a row.
     pub fn tid() -> TypeRef {
         TypeRef::builtin(27, "tid", Arithmetic::None)
@@ -143,6 +148,13 @@ impl TypeRef {
             790,
         ];
         COMPACT.contains(&self.oid)
+    }
+
+    /// A table can have a column of the type: it is no pseudo-type, such as that of `ROW(..)`.
+    pub fn is_storable(&self) -> bool {
+        // unknown, record, record[], cstring, void
+        const PSEUDO: &[u32] = &[705, 2249, 2287, 2275, 2278];
+        !PSEUDO.contains(&self.oid)
     }
 
     /// Column definition text: type and collation.

@@ -92,6 +92,16 @@ fn fixed_cases(count: usize) -> impl Iterator<Item = Seed> {
     (0..count).filter_map(move |_| strategy.new_tree(&mut runner).ok().map(|tree| tree.current()))
 }
 
+/// Unnesting has no case that it leaves out.
+#[test]
+fn no_dependent_join_is_refused() {
+    for seed in fixed_cases(1000) {
+        let (_, plan) = case(&seed, Fragment::Whole, false);
+        let normal = normalize(&plan).unwrap_or_else(|refusal| panic!("{refusal:?}\n{plan}"));
+        normal.visit(&mut |node| assert!(!matches!(node, Plan::DependentJoin(_)), "{normal}"));
+    }
+}
+
 /// The generator is worth its time: few cases say nothing, and in many the result changes.
 #[test]
 fn generated_cases_are_not_trivial() {

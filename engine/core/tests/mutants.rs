@@ -3,9 +3,9 @@
 //! A mutant takes the right change (or the right normal form) and damages it the way a wrong rule would.
 
 use pg_trickle_core::delta::{Changed, Sharing, differentiate};
-use pg_trickle_core::expr::{Expr, Piece};
+use pg_trickle_core::expr::{Expr, Moment, Piece, Time};
 use pg_trickle_core::normalize::normalize;
-use pg_trickle_core::plan::{Join, OuterKind, Plan};
+use pg_trickle_core::plan::{Aggregate, Expand, Join, OuterKind, Plan, RowSource, SetOpKind};
 use pg_trickle_core::query::Unsupported;
 use pg_trickle_oracle::generate::{Choices, Fragment, Seed, World, plan, seeds};
 use pg_trickle_oracle::law;
@@ -53,10 +53,14 @@ fn caught(mutate: &dyn Fn(Plan) -> Plan) -> usize {
 
 /// In how many cases the law notices that normal forms are damaged by `mutate`.
 fn caught_in_normal_form(mutate: &dyn Fn(Plan) -> Plan) -> usize {
+    caught_in_normal_form_of(Fragment::Whole, mutate)
+}
+
+fn caught_in_normal_form_of(fragment: Fragment, mutate: &dyn Fn(Plan) -> Plan) -> usize {
     let damaged = |plan: &Plan| normalize(plan).map(|plan| everywhere(&plan, mutate));
     let is_caught = |seed: &Seed| {
         let world = world(seed);
-        let plan = plan(&world, Fragment::Whole, &mut Choices::new(&seed.plan));
+        let plan = plan(&world, fragment, &mut Choices::new(&seed.plan));
         law::same_rows(&plan, &world.old(), &damaged).is_err()
     };
     cases().filter(is_caught).count()
@@ -163,6 +167,128 @@ fn unchanged_source_that_changed_is_caught() {
     assert_caught(cases().filter(is_caught).count(), 50);
 }
 
+/// A row that no function row satisfies is kept, with NULLs.
+#[test]
+fn lost_null_extension_is_caught() {
+    let mutate = |mut plan| {
+        if let Plan::Expand(expand) = &mut plan {
+            expand.left = None;
+        }
+        plan
+    };
+    assert_caught(caught(&mutate), 10);
+}
+
+/// Functions in lockstep are not a product.
+#[test]
+fn functions_one_after_the_other_are_caught() {
+    let mutate = |plan| match plan {
+        Plan::Expand(expand) => one_after_the_other(expand),
+        plan => plan,
+    };
+    assert_caught(caught(&mutate), 10);
+}
+
+fn one_after_the_other(expand: Expand) -> Plan {
+    let RowSource::Functions { calls, ordinality: false } = &expand.rows else { return Plan::Expand(expand) };
+    if expand.left.is_some() {
+        return Plan::Expand(expand);
+    }
+    calls.iter().zip(&expand.columns).fold((*expand.input).clone(), |input, (call, column)| {
+        Plan::Expand(Expand {
+            input: Box::new(input),
+            rows: RowSource::Functions { calls: vec![call.clone()], ordinality: false },
+            columns: vec![column.clone()],
+            left: None,
+            position: None,
+        })
+    })
+}
+
+/// What the change of a source was worth at the frontier is not what it is worth now.
+#[test]
+fn one_time_for_another_is_caught() {
+    let now = |expr: &mut Expr| {
+        for piece in &mut expr.pieces {
+            if let Piece::Time(Time::Read(moment)) = piece {
+                *moment = Moment::Now;
+            }
+        }
+    };
+    let mutate = |mut plan| {
+        match &mut plan {
+            Plan::Filter(filter) => now(&mut filter.predicate),
+            Plan::Project(project) => project.exprs.iter_mut().for_each(|(expr, _)| now(expr)),
+            _ => {}
+        }
+        plan
+    };
+    assert_caught(caught(&mutate), 20);
+}
+
+/// A boundary belongs to one side only.
+#[test]
+fn inclusive_boundary_is_caught() {
+    let mutate = |mut plan| {
+        if let Plan::Filter(filter) = &mut plan {
+            for piece in &mut filter.predicate.pieces {
+                if let Piece::Time(Time::Operator { operator, .. }) = piece
+                    && matches!(operator.as_str(), "<" | ">")
+                {
+                    operator.push('=');
+                }
+            }
+        }
+        plan
+    };
+    assert_caught(caught(&mutate), 2);
+}
+
+#[test]
+fn lost_copies_are_caught() {
+    let mutate = |plan| if let Plan::Repeat(repeat) = plan { *repeat.input } else { plan };
+    assert_caught(caught(&mutate), 10);
+}
+
+/// With two copies on the left and one on the right, EXCEPT has none and EXCEPT ALL has one.
+#[test]
+fn except_as_distinct_of_except_all_is_caught() {
+    let mutate = |mut plan| {
+        if let Plan::SetOp(set_op) = &mut plan
+            && set_op.kind == SetOpKind::Except
+            && !set_op.all
+        {
+            set_op.all = true;
+            let keys = (0..plan.columns().len()).collect();
+            return Plan::Aggregate(Aggregate { input: Box::new(plan), keys, calls: vec![] });
+        }
+        plan
+    };
+    assert_caught(caught_in_normal_form_of(Fragment::Stateful, &mutate), 0);
+}
+
+/// min(l, r), not the greater of both.
+#[test]
+fn the_larger_count_of_an_intersection_is_caught() {
+    let damaged = |plan: &Plan, changed: &Changed, sharing: &mut Sharing| {
+        let mutate = |mut plan| {
+            if let Plan::Repeat(repeat) = &mut plan {
+                with_text(&mut repeat.count, "LEAST(", "GREATEST(");
+            }
+            plan
+        };
+        Ok::<_, Unsupported>(
+            differentiate(plan, changed, sharing)?.map(|change| everywhere(&change, &mutate)),
+        )
+    };
+    let is_caught = |seed: &Seed| {
+        let world = world(seed);
+        let plan = plan(&world, Fragment::Stateful, &mut Choices::new(&seed.plan));
+        law::pipeline(&plan, &world, &|plan: &Plan| Ok(plan.clone()), &damaged).is_err()
+    };
+    assert_caught(cases().filter(is_caught).count(), 2);
+}
+
 /// `NOT IN` keeps a row only if every comparison is false, not if none is true.
 #[test]
 fn two_valued_not_in_is_caught() {
@@ -196,4 +322,40 @@ fn inner_join_for_a_scalar_subquery_is_caught() {
         plan => plan,
     };
     assert_caught(caught_in_normal_form(&mutate), 10);
+}
+
+/// A condition may go below a window only if it takes whole partitions away.
+#[test]
+fn filter_below_a_window_is_caught() {
+    let mutate = |plan| match plan {
+        Plan::Filter(mut filter) => match *filter.input {
+            Plan::Window(mut window)
+                if filter.predicate.columns().iter().all(|&column| column < window.input.columns().len()) =>
+            {
+                filter.input = window.input;
+                window.input = Box::new(Plan::Filter(filter));
+                Plan::Window(window)
+            }
+            other => {
+                filter.input = Box::new(other);
+                Plan::Filter(filter)
+            }
+        },
+        plan => plan,
+    };
+    assert_caught(caught_in_normal_form(&mutate), 0);
+}
+
+/// `row_number() <= k` needs k rows of each partition.
+#[test]
+fn too_short_a_limit_below_a_window_is_caught() {
+    let mutate = |mut plan| {
+        if let Plan::Window(window) = &mut plan
+            && let Plan::TopK(top) = &mut *window.input
+        {
+            top.limit.iter_mut().for_each(|limit| with_text(limit, "::", " - 1::"));
+        }
+        plan
+    };
+    assert_caught(caught_in_normal_form(&mutate), 0);
 }

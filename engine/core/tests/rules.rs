@@ -106,8 +106,13 @@ fn output(plan: &Plan, what: &str) -> Result<String, String> {
 fn named(names: &[&str]) -> Result<Changed, String> {
     let mut changed = Changed::default();
     for name in names {
+        if *name == "time" {
+            changed.time = true;
+            continue;
+        }
         let (kind, number) = name.split_at(1);
-        let number = number.parse().map_err(|_| format!("`{name}` is neither a source nor a stage"))?;
+        let number =
+            number.parse().map_err(|_| format!("`{name}` is neither a source nor a stage nor `time`"))?;
         match kind {
             "s" => changed.sources.insert(SourceId(number)),
             "g" => changed.stages.insert(StageId(number)),

@@ -153,3 +153,84 @@ DependentJoin mark
     let expected = vec![vec![int(1), Value::Bool(true)], vec![int(2), Value::Null]];
     assert_eq!(rows(plan, &sources), Ok(expected));
 }
+
+/// 7.2: the check stays above another subquery of the same row, and is made within one that looks at the value.
+#[test]
+fn the_number_of_rows_is_checked_above_other_subqueries() {
+    let plan = "
+Project
+  - v = `(CASE WHEN #1 THEN #2 END)` int4 nullable
+  - m = `#3` bool strict column
+  DependentJoin mark
+    - adds m bool
+    DependentJoin scalar
+      - adds v int4 nullable
+      Source s0
+        - k @0 int4
+        - flag @1 bool
+      Project
+        - v = `#1` int4 strict column
+        Filter
+          - `(#0 = ^1.0)` bool strict equality
+          Source s1
+            - k @0 int4
+            - v @1 int4
+    Filter
+      - `(#0 < ^1.0)` bool strict
+      Source s1
+        - k @0 int4
+        - v @1 int4";
+    let two = vec![vec![int(1), int(10)], vec![int(1), int(20)]];
+    let outer = |flag| vec![vec![int(1), Value::Bool(flag)], vec![int(2), Value::Bool(true)]];
+    let unseen = vec![vec![Value::Null, Value::Bool(false)], vec![Value::Null, Value::Bool(true)]];
+    assert_eq!(rows(plan, &[outer(false), two.clone()]), Ok(unseen));
+    assert_eq!(rows(plan, &[outer(true), two]), Err(EvalError::MoreThanOneRow));
+}
+
+/// 7.2: what stands in a branch of CASE is not evaluated for outer values that do not come to the branch.
+#[test]
+fn a_guard_restricts_the_domain() {
+    let plan = "
+DependentJoin scalar
+  - adds v int8 nullable
+  Source s0
+    - k @0 int4
+  Filter
+    - `(^1.0 <> 0)` bool strict
+    Aggregate by ()
+      - s = sum/2108 0 int8
+      Project
+        - v = `(#0 / ^1.0)` int4 strict
+        Source s1
+          - v @0 int4";
+    let plan = parse(plan).expect("a plan");
+    let normal = normalize(&plan).expect("a normal form");
+    let mut env = Env::default();
+    let relation = |values: &[i64]| values.iter().map(|&value| (vec![int(value)], 1)).collect();
+    env.sources.insert(SourceId(0), relation(&[0, 2]));
+    env.sources.insert(SourceId(1), relation(&[4, 6]));
+    assert_eq!(eval(&plan, &env), Err(EvalError::DivisionByZero));
+    let expected = [(vec![int(0), Value::Null], 1), (vec![int(2), int(5)], 1)];
+    assert_eq!(eval(&normal, &env), Ok(expected.into_iter().collect()), "{normal}");
+}
+
+/// 7.4: LIMIT of the outer row; NULL is no limit.
+#[test]
+fn a_limit_may_refer_to_the_outer_row() {
+    let plan = "
+DependentJoin array
+  - adds vs type(\"pg_catalog.int4[]\" 1007 -1 0 ordered hashable)
+  Source s0
+    - n @0 int8 nullable
+  TopK by ()
+    - order 0 desc
+    - limit `^1.0` int8 nullable strict column
+    Source s1
+      - v @0 int4";
+    let outer = vec![vec![Value::Null], vec![int(0)], vec![int(2)]];
+    let inner = vec![vec![int(1)], vec![int(3)], vec![int(2)]];
+    let array = |values: &[i64]| Value::Array(values.iter().copied().map(int).collect());
+    let expected =
+        vec![vec![Value::Null, array(&[3, 2, 1])], vec![int(0), array(&[])], vec![int(2), array(&[3, 2])]];
+    assert_eq!(rows(plan, &[outer, inner]), Ok(expected));
+}

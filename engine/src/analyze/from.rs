@@ -1,16 +1,17 @@
 //! FROM and WHERE: range table and join tree.
 
+use super::rows::{reads_tables, row_function};
 use super::scope::{Env, Scope, entry, refers_to};
 use super::select::{Need, unit};
 use super::source::Read;
 use super::{Analysis, Stop, Walked};
 use crate::pg::node::{self, Tree};
-use crate::pg::{deparse, facts, parse};
+use crate::pg::{deparse, parse};
 use pg_trickle_core::expr::Expr;
 use pg_trickle_core::plan::{
     DependentJoin, DependentKind, Filter, Join, OuterJoin, OuterKind, Plan, Project, UnionAll, Values,
 };
-use pg_trickle_core::types::Column;
+use pg_trickle_core::types::{Column, TypeRef};
 use pgrx::pg_sys::{self, RTEKind};
 use std::collections::BTreeSet;
 
@@ -43,17 +44,33 @@ impl Analysis {
         let tree = unsafe { &*query.jointree };
         let mut all = Inputs::default();
         for item in node::nodes(tree.fromlist) {
-            all = if refers_to(query, item, &all.scope.entries()) {
-                let left = self.combine(all, env)?;
-                let right = self.item(query, item, &env.inside(&left.1))?;
-                let right = self.combine(right, &env.inside(&left.1))?;
-                self.dependent(DependentKind::Inner, left, right, &[], first_position(query, item), env)?
-            } else {
-                all.and(self.item(query, item, env)?)
-            };
+            all = self.after(all, query, item, env)?;
         }
         all.conditions.extend(node::conjuncts(tree.quals));
         self.combine(all, env)
+    }
+
+    /// An item of FROM after others, to which it may refer.
+    fn after(&mut self, left: Inputs, query: &pg_sys::Query, item: Tree, env: &Env) -> Walked<Inputs> {
+        use pg_sys::JoinType::{JOIN_INNER, JOIN_LEFT};
+        if !refers_to(query, item, &left.scope.entries()) {
+            return Ok(left.and(self.item(query, item, env)?));
+        }
+        if let Some(join) = node::cast::<pg_sys::JoinExpr>(item)
+            && matches!(join.jointype, JOIN_INNER | JOIN_LEFT)
+        {
+            // `A, (B LEFT JOIN C ON p)` is `(A, B) LEFT JOIN C ON p`: what B and C refer to is beside them.
+            let left = self.after(left, query, join.larg, env)?;
+            return self.join(left, query, join, env);
+        }
+        let left = self.combine(left, env)?;
+        if let Some(index) = row_function(query, item) {
+            let (plan, scope) = self.expand(left, query, index, None, env)?;
+            return Ok(Inputs::one(plan, scope));
+        }
+        let right = self.item(query, item, &env.inside(&left.1))?;
+        let right = self.combine(right, &env.inside(&left.1))?;
+        self.dependent(DependentKind::Inner, left, right, &[], first_position(query, item), env)
     }
 
     /// Joins the inputs under their conditions.
@@ -110,17 +127,37 @@ impl Analysis {
             return self.entry(query, reference.rtindex, env);
         }
         let join = node::cast::<pg_sys::JoinExpr>(item).ok_or_else(|| Stop::internal("item of FROM"))?;
-        let on = node::conjuncts(join.quals);
         let left = self.item(query, join.larg, env)?;
+        self.join(left, query, join, env)
+    }
+
+    /// The join of `left`, which stands for the left side of `join`, with its right side.
+    fn join(
+        &mut self,
+        left: Inputs,
+        query: &pg_sys::Query,
+        join: &pg_sys::JoinExpr,
+        env: &Env,
+    ) -> Walked<Inputs> {
+        let on = node::conjuncts(join.quals);
         if refers_to(query, join.rarg, &left.scope.entries()) {
             let left = self.combine(left, env)?;
+            let is_inner = join.jointype == pg_sys::JoinType::JOIN_INNER;
+            if let Some(index) = row_function(query, join.rarg)
+                && (is_inner || !on.iter().any(|condition| has_subquery(*condition)))
+            {
+                let outer = (!is_inner).then_some(on.as_slice());
+                let (plan, scope) = self.expand(left, query, index, outer, env)?;
+                let mut joined = Inputs::one(plan, scope);
+                if is_inner {
+                    joined.conditions = on;
+                }
+                return Ok(joined);
+            }
             let inside = env.inside(&left.1);
             let right = self.item(query, join.rarg, &inside)?;
             let right = self.combine(right, &inside)?;
-            let kind = match join.jointype {
-                pg_sys::JoinType::JOIN_INNER => DependentKind::Inner,
-                _ => DependentKind::Left,
-            };
+            let kind = if is_inner { DependentKind::Inner } else { DependentKind::Left };
             let position = first_position(query, join.rarg);
             return self.dependent(kind, left, right, &on, position, env);
         }
@@ -150,12 +187,7 @@ impl Analysis {
         let right = self.combine(right, env)?;
         if on.iter().any(|condition| has_subquery(*condition)) {
             if kind == OuterKind::Full {
-                let position = on.iter().find_map(|condition| node::position(*condition));
-                return Err(Stop::unsupported(
-                    "subquery in the condition of a FULL JOIN",
-                    position,
-                    "it is not yet maintained incrementally",
-                ));
+                return self.full_join(left, right, on, env);
             }
             // The condition becomes a filter of the right side evaluated for each left row, where a subquery may
             // refer to both.
@@ -180,6 +212,48 @@ impl Analysis {
         Ok(Inputs::one(plan, scope))
     }
 
+    /// A full join whose condition holds subqueries: the left join, and the right rows that match no left row.
+    fn full_join(
+        &mut self,
+        left: (Plan, Scope),
+        right: (Plan, Scope),
+        on: &[Tree],
+        env: &Env,
+    ) -> Walked<Inputs> {
+        let position = on.iter().find_map(|condition| node::position(*condition));
+        let scope = left.1.clone().concat(right.1.clone());
+        let matching = self.filter_right(right.clone(), on, &env.inside(&left.1))?;
+        let matched = self.filter_right(left.clone(), on, &env.inside(&right.1))?;
+        let joined = self.dependent(DependentKind::Left, left.clone(), matching, &[], position, env)?;
+        let joined = self.combine(joined, env)?.0;
+
+        let mark = right.1.columns.len();
+        let marked = DependentJoin {
+            kind: DependentKind::Mark,
+            left: Box::new(right.0),
+            right: Box::new(matched.0),
+            on: vec![],
+            adds: Some(Column {
+                name: "matched".into(),
+                ty: TypeRef::boolean(),
+                nullable: false,
+                fixed_scale: None,
+            }),
+            position,
+        };
+        let columns = Plan::DependentJoin(marked.clone()).columns();
+        let unmatched = Plan::Filter(Filter {
+            input: Box::new(Plan::DependentJoin(marked)),
+            predicate: Expr::column(mark, &columns[mark]).negated(),
+        });
+        let absent = left.1.columns.iter().map(|column| (Expr::null(column), column.name.clone()));
+        let present = columns[..mark].iter().enumerate();
+        let present = present.map(|(position, column)| (Expr::column(position, column), column.name.clone()));
+        let exprs = absent.chain(present).collect();
+        let unmatched = Plan::Project(Project { input: Box::new(unmatched), exprs });
+        Ok(Inputs::one(Plan::UnionAll(UnionAll { inputs: vec![joined, unmatched] }), scope))
+    }
+
     /// Filters the right side of an outer join; references to the left side are outer references there.
     fn filter_right(&mut self, right: (Plan, Scope), on: &[Tree], inside: &Env) -> Walked<(Plan, Scope)> {
         let visible = right.0.columns().len();
@@ -202,12 +276,14 @@ impl Analysis {
         position: Option<u32>,
         env: &Env,
     ) -> Walked<Inputs> {
-        if let Some(nested) = on.iter().find(|condition| has_subquery(**condition)) {
-            return Err(Stop::unsupported(
-                "subquery in the condition of a LATERAL join",
-                node::position(*nested),
-                "it is not yet maintained incrementally",
-            ));
+        if on.iter().any(|condition| has_subquery(*condition)) {
+            if kind == DependentKind::Inner {
+                let mut joined = self.dependent(kind, left, right, &[], position, env)?;
+                joined.conditions.extend(on);
+                return Ok(joined);
+            }
+            let right = self.filter_right(right, on, &env.inside(&left.1))?;
+            return self.dependent(kind, left, right, &[], position, env);
         }
         let scope = left.1.concat(right.1);
         let mut predicates = vec![];
@@ -237,8 +313,14 @@ impl Analysis {
             RTEKind::RTE_SUBQUERY => {
                 let subquery = node::cast::<pg_sys::Query>(entry.subquery.cast());
                 let subquery = subquery.ok_or_else(|| Stop::internal("subquery entry"))?;
-                self.subquery(subquery, env, &used)?
+                match self.subquery(subquery, env, &used) {
+                    Err(Stop::Unsupported(_)) if !reads_tables(entry.subquery) => {
+                        return self.rows_of(query, index, env);
+                    }
+                    walked => walked?,
+                }
             }
+            RTEKind::RTE_FUNCTION | RTEKind::RTE_TABLEFUNC => return self.rows_of(query, index, env),
             RTEKind::RTE_CTE => self.common_table(entry, env, &used)?,
             RTEKind::RTE_VALUES => self.values(entry, env, &used)?,
             _ => return Err(unsupported_entry(entry)),
@@ -246,6 +328,12 @@ impl Analysis {
         let vars =
             numbers.iter().enumerate().map(|(position, number)| ((index, *number), position)).collect();
         Ok(Inputs::one(plan, Scope { vars, ..Scope::default() }))
+    }
+
+    /// A leaf of FROM that reads no table and stands for itself.
+    fn rows_of(&mut self, query: &pg_sys::Query, index: i32, env: &Env) -> Walked<Inputs> {
+        let (plan, scope) = self.expand((unit(), Scope::default()), query, index, None, env)?;
+        Ok(Inputs::one(plan, scope))
     }
 
     /// A base relation, with a projection that computes its virtual generated columns if any are read.
@@ -334,6 +422,9 @@ impl Analysis {
             .collect();
         let numbers: Vec<i16> =
             (1..=types.len() as i16).filter(|number| used.contains(&0) || used.contains(number)).collect();
+        if has_subquery(entry.values_lists.cast()) {
+            return Ok((self.values_with_subqueries(entry, env, &types, &numbers)?, numbers));
+        }
         let mut rows = vec![];
         for row in node::nodes(entry.values_lists) {
             let values = node::nodes(row.cast());
@@ -366,9 +457,40 @@ impl Analysis {
         Ok((Plan::Values(Values { columns: columns.collect(), rows }), numbers))
     }
 
+    /// A union of one-row selects.
+    fn values_with_subqueries(
+        &mut self,
+        entry: &pg_sys::RangeTblEntry,
+        env: &Env,
+        types: &[(pg_sys::Oid, i32, pg_sys::Oid)],
+        numbers: &[i16],
+    ) -> Walked<Plan> {
+        let mut inputs = vec![];
+        for row in node::nodes(entry.values_lists) {
+            let values = node::nodes(row.cast());
+            let values: Vec<Tree> = numbers
+                .iter()
+                .map(|number| *number as usize - 1)
+                .map(|index| retyped(values[index], types[index]))
+                .collect();
+            let mut scope = Scope::default();
+            let plan = self.lift(unit(), &mut scope, env, &values)?;
+            let mut exprs = vec![];
+            for (value, number) in values.into_iter().zip(numbers) {
+                exprs.push((self.expr(value, &scope, env)?, format!("column{number}")));
+            }
+            inputs.push(Plan::Project(Project { input: Box::new(plan), exprs }));
+        }
+        Ok(if inputs.len() == 1 { inputs.remove(0) } else { Plan::UnionAll(UnionAll { inputs }) })
+    }
+
     /// The plan's columns converted to the given types, as the planner does beneath set operations.
     pub fn coerced(&mut self, plan: Plan, types: &[(pg_sys::Oid, i32, pg_sys::Oid)]) -> Walked<Plan> {
         let columns = plan.columns();
+        if types.is_empty() {
+            // Nothing of the rows counts but their number.
+            return Ok(Plan::Project(Project { input: Box::new(plan), exprs: vec![] }));
+        }
         let is_same = |column: &Column, ty: &(pg_sys::Oid, i32, pg_sys::Oid)| {
             (column.ty.oid, column.ty.typmod, column.ty.collation) == (ty.0.to_u32(), ty.1, ty.2.to_u32())
         };
@@ -412,11 +534,11 @@ fn owner(predicate: &Expr, plans: &[Plan]) -> Option<(usize, usize)> {
     None
 }
 
-/// True if a subquery stands anywhere in the expression.
+/// True if a subquery that reads tables stands anywhere in the expression.
 pub fn has_subquery(expression: Tree) -> bool {
     let mut found = false;
     node::walk(expression, &mut |part, _| {
-        found |= super::is_subquery(part);
+        found |= super::as_subquery(part).is_some();
         if found { node::Walk::Skip } else { node::Walk::Into }
     });
     found
@@ -430,30 +552,18 @@ pub fn first_position(query: &pg_sys::Query, item: Tree) -> Option<u32> {
     if let Some(operation) = node::cast::<pg_sys::SetOperationStmt>(item) {
         return first_position(query, operation.larg);
     }
-    let entry = entry(query, node::cast::<pg_sys::RangeTblRef>(item)?.rtindex)?;
+    query_position(entry(query, node::cast::<pg_sys::RangeTblRef>(item)?.rtindex)?)
+}
+
+/// Where the first column of an entry's subquery or VALUES lists stands in the text.
+pub fn query_position(entry: &pg_sys::RangeTblEntry) -> Option<u32> {
     let subquery = node::cast::<pg_sys::Query>(entry.subquery.cast());
     let target_list = subquery.map_or(entry.values_lists, |subquery| subquery.targetList);
     node::position(target_list.cast())
 }
 
 fn unsupported_entry(entry: &pg_sys::RangeTblEntry) -> Stop {
-    let not_yet = |construct: &str, position| {
-        Stop::unsupported(
-            construct,
-            position,
-            &format!("a {construct} in FROM is not yet maintained incrementally"),
-        )
-    };
     match entry.rtekind {
-        RTEKind::RTE_FUNCTION => {
-            let functions = node::list::<pg_sys::RangeTblFunction>(entry.functions);
-            let call = functions.first().map_or(std::ptr::null_mut(), |function| function.funcexpr);
-            let name = node::cast::<pg_sys::FuncExpr>(call).map_or("function".into(), |call| {
-                format!("function {}", facts::function_signature(call.funcid))
-            });
-            not_yet(&name, node::position(call))
-        }
-        RTEKind::RTE_TABLEFUNC => not_yet("table function", node::position(entry.tablefunc.cast())),
         RTEKind::RTE_NAMEDTUPLESTORE => {
             Stop::unsupported("transition table", None, "it exists in a trigger only")
         }

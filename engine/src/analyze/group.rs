@@ -48,6 +48,7 @@ impl Analysis {
 
         let expressions: Vec<Tree> = beneath.expressions.iter().map(|(expression, _)| *expression).collect();
         let plan = self.lift(plan, &mut scope, env, &expressions)?;
+        let plan = self.spread(plan, &mut scope, env, &expressions)?;
         let mut exprs: Vec<(Expr, String)> = vec![];
         for (expression, name) in &beneath.expressions {
             exprs.push((self.expr(*expression, &scope, env)?, name.clone()));
@@ -57,10 +58,20 @@ impl Analysis {
         self.direct_arguments(&calls, &mut described, &expressions, &input, env)?;
         let mut computed: Vec<Computed> = vec![];
         for (position, key) in keys.iter().enumerate() {
-            computed.push(Computed { expression: expressions[*key], position, negated: false });
+            computed.push(Computed {
+                expression: expressions[*key],
+                position,
+                negated: false,
+                guarded: false,
+            });
         }
         for (index, call) in calls.iter().enumerate() {
-            computed.push(Computed { expression: *call, position: keys.len() + index, negated: false });
+            computed.push(Computed {
+                expression: *call,
+                position: keys.len() + index,
+                negated: false,
+                guarded: false,
+            });
         }
         let aggregate = Aggregate { input: Box::new(input), keys, calls: described };
         let plan = if query.groupingSets.is_null() {
@@ -85,6 +96,7 @@ impl Analysis {
             expression: *expression,
             position,
             negated: false,
+            guarded: false,
         });
         let scope =
             Scope { vars: Default::default(), computed: computed.collect(), columns: input.columns() };
@@ -92,15 +104,7 @@ impl Analysis {
             let direct =
                 node::cast::<pg_sys::Aggref>(*call).map_or(std::ptr::null_mut(), |call| call.aggdirectargs);
             for argument in node::nodes(direct) {
-                let expr = self.expr(argument, &scope, env)?;
-                if !expr.columns().is_empty() {
-                    return Err(Stop::unsupported(
-                        "direct argument that depends on the group",
-                        described.position,
-                        "a group is recomputed with constant direct arguments only",
-                    ));
-                }
-                described.direct_args.push(expr);
+                described.direct_args.push(self.expr(argument, &scope, env)?);
             }
         }
         Ok(())
@@ -118,18 +122,23 @@ impl Analysis {
         let functions = grouping_functions(query);
         let width = whole.keys.len() + whole.calls.len();
         for (index, (function, _)) in functions.iter().enumerate() {
-            computed.push(Computed { expression: *function, position: width + index, negated: false });
+            computed.push(Computed {
+                expression: *function,
+                position: width + index,
+                negated: false,
+                guarded: false,
+            });
         }
         let input = whole.input.columns();
         let mut inputs = vec![];
         for set in parse::grouping_sets(query) {
             let in_set = |key: usize| is_in_set(query, &set, expressions[key]);
             let keys: Vec<usize> = whole.keys.iter().copied().filter(|key| in_set(*key)).collect();
-            let plan = Plan::Aggregate(Aggregate {
-                input: whole.input.clone(),
-                keys: keys.clone(),
-                calls: whole.calls.clone(),
-            });
+            let mut calls = whole.calls.clone();
+            for argument in calls.iter_mut().flat_map(|call| &mut call.direct_args) {
+                *argument = without_keys(argument, &keys, &input);
+            }
+            let plan = Plan::Aggregate(Aggregate { input: whole.input.clone(), keys: keys.clone(), calls });
             let columns = plan.columns();
             let mut exprs = vec![];
             for key in &whole.keys {
@@ -258,6 +267,16 @@ fn absent(column: &Column) -> Expr {
     constant(format!("NULL::{}", column.ty.name), column.ty.clone(), true, column.fixed_scale)
 }
 
+/// A direct argument in a grouping set: keys that the set leaves out are NULL.
+fn without_keys(argument: &Expr, keys: &[usize], input: &[Column]) -> Expr {
+    argument.map_slots(|slot| match slot {
+        Piece::Column(position) if !keys.contains(position) => {
+            Piece::Text(format!("(NULL::{})", input[*position].ty.name))
+        }
+        slot => slot.clone(),
+    })
+}
+
 fn constant(text: String, ty: TypeRef, nullable: bool, fixed_scale: Option<u16>) -> Expr {
     Expr {
         pieces: vec![Piece::Text(text)],
@@ -357,7 +376,8 @@ fn ungrouped_columns(
     found
 }
 
-fn column_name(entry: &pg_sys::RangeTblEntry, attnum: i16) -> Option<String> {
+/// The name of an entry's column.
+pub fn column_name(entry: &pg_sys::RangeTblEntry, attnum: i16) -> Option<String> {
     // SAFETY: every entry that columns refer to has an alias with their names.
     let names = unsafe { entry.eref.as_ref()? }.colnames;
     let name = *node::nodes(names).get(usize::try_from(attnum).ok()?.checked_sub(1)?)?;

@@ -2,19 +2,23 @@
 //!
 //! The analysed tree is walked once. Scalar expressions stay the server's: they are printed with slots in place of
 //! columns ([`scalar`]). Relational structure becomes a [`Plan`]: FROM and WHERE in [`from`], grouping in [`group`],
-//! subqueries in expressions in [`sublink`], set operations in [`setop`], the rest of a SELECT in [`select`].
+//! subqueries in expressions in [`sublink`], set operations in [`setop`], what is a function of the row in [`rows`], the
+//! rest of a SELECT in [`select`].
 
 mod error;
 mod from;
 mod group;
 mod property;
+mod rows;
 mod scalar;
 mod scope;
 mod select;
 mod setop;
 mod source;
 mod sublink;
+mod time;
 mod volatility;
+mod window;
 
 pub use error::AnalyzeError;
 
@@ -23,7 +27,7 @@ use crate::pg::{deparse, facts, parse};
 use pg_trickle_core::plan::{Plan, Project};
 use pg_trickle_core::query::{Analyzed, Construct, Unsupported};
 use pg_trickle_core::types::{Column, TypeRef};
-use pgrx::pg_sys::{self, NodeTag};
+use pgrx::pg_sys;
 use scope::Env;
 use select::Need;
 use std::collections::{BTreeSet, HashMap};
@@ -71,6 +75,8 @@ pub(crate) struct Analysis {
     sources: source::Sources,
     types: HashMap<(u32, i32, u32), TypeRef>,
     warnings: Vec<String>,
+    /// The first place that reads the time outside comparisons.
+    time_at_large: Option<u32>,
     /// Subqueries built so far: common table expressions are copied to each place that reads them.
     queries_built: usize,
 }
@@ -100,6 +106,8 @@ pub fn analyze(query_text: &str) -> Result<Analyzed, AnalyzeError> {
     let analyzed = parse::analyze(statement, query_text).ok_or_else(internal)?;
     check_select(analyzed)?;
     let columns = check_columns(analyzed)?;
+    // A stream table sees one time per refresh.
+    parse::statement_time_as_now(analyzed);
     let rewritten = parse::rewrite(analyzed).ok_or_else(internal)?;
     let planned = parse::plan(rewritten, query_text).ok_or_else(internal)?;
     parse::check_permissions(planned);
@@ -113,13 +121,15 @@ pub fn analyze(query_text: &str) -> Result<Analyzed, AnalyzeError> {
         sources: source::Sources::default(),
         types: HashMap::new(),
         warnings: vec![],
+        time_at_large: None,
         queries_built: 0,
     };
-    let found = volatility::of_query(rewritten);
+    let mut found = volatility::of_query(rewritten);
     let plan = match source::unreadable(planned) {
         Some(unsupported) => Err(unsupported),
         None => analysis.plan(rewritten, &columns, &found)?,
     };
+    found.first_at(analysis.time_at_large);
     let (columns, sources, plan) = match plan {
         Ok(mut plan) => {
             let sources = std::mem::take(&mut analysis.sources).finish(&mut plan);
@@ -279,7 +289,7 @@ fn check_columns(query: &pg_sys::Query) -> Result<Vec<(String, Tree)>, AnalyzeEr
     if columns.is_empty() { Err(AnalyzeError::NoColumns) } else { Ok(columns) }
 }
 
-/// True if the tag is one that ends a query's own expressions.
-fn is_subquery(found: Tree) -> bool {
-    matches!(node::tag(found), NodeTag::T_SubLink | NodeTag::T_Query)
+/// The subquery of an expression, if the node is one that reads tables. Others are functions of the row.
+fn as_subquery<'t>(found: Tree) -> Option<&'t pg_sys::SubLink> {
+    node::cast::<pg_sys::SubLink>(found).filter(|link| rows::reads_tables(link.subselect.cast()))
 }

@@ -23,11 +23,17 @@ pub struct Computed {
     pub position: usize,
     /// The expression's value is the negation of the column.
     pub negated: bool,
+    /// The column has the value only where conditions around the expression hold, so it stands for this one occurrence
+    /// and not for equal ones elsewhere.
+    pub guarded: bool,
 }
 
 impl Scope {
     pub fn find(&self, expression: Tree) -> Option<&Computed> {
-        self.computed.iter().find(|computed| node::equal(computed.expression, expression))
+        self.computed.iter().find(|computed| {
+            computed.expression == expression
+                || (!computed.guarded && node::equal(computed.expression, expression))
+        })
     }
 
     /// The same scope for a plan whose columns all moved up by `shift`.

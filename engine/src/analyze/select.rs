@@ -1,5 +1,6 @@
 //! One SELECT: its steps in the order in which SQL defines them.
 
+use super::from::has_subquery;
 use super::scope::{Env, Level, Scope, used_columns};
 use super::{Analysis, AnalyzeError, QUERIES_MAX, Stop, Walked};
 use crate::pg::node::{self, Tree};
@@ -82,18 +83,20 @@ impl Analysis {
         }
     }
 
-    /// Target list, DISTINCT, ORDER BY with LIMIT.
+    /// Windows, target list, DISTINCT, ORDER BY with LIMIT.
     fn output(
         &mut self,
         query: &pg_sys::Query,
         plan: Plan,
-        mut scope: Scope,
+        scope: Scope,
         env: &Env,
         need: &Need,
     ) -> Walked<Plan> {
+        let (plan, mut scope) = self.windows(query, plan, scope, env)?;
         let targets = Targets::of(query, need);
         let expressions: Vec<Tree> = targets.entries.iter().map(|target| target.expr.cast()).collect();
-        let mut plan = self.lift(plan, &mut scope, env, &expressions)?;
+        let plan = self.lift(plan, &mut scope, env, &expressions)?;
+        let mut plan = self.spread(plan, &mut scope, env, &expressions)?;
         if !targets.entries.is_empty() {
             let mut exprs = vec![];
             for target in &targets.entries {
@@ -144,30 +147,39 @@ impl Analysis {
         env: &Env,
         in_order: bool,
     ) -> Walked<Plan> {
-        let limit = self.row_count(query.limitCount, env)?;
-        let offset = self.row_count(query.limitOffset, env)?;
+        let counts = [query.limitCount, query.limitOffset].into_iter().filter(|count| has_subquery(*count));
+        let counts: Vec<Tree> = counts.collect();
+        let visible = plan.columns();
+        let mut scope = Scope { columns: visible.clone(), ..Scope::default() };
+        // A subquery has the same value for every row, so its column partitions nothing.
+        let plan = self.lift(plan, &mut scope, env, &counts)?;
+        let limit = self.row_count(query.limitCount, &scope, env)?;
+        let offset = self.row_count(query.limitOffset, &scope, env)?;
         let keeps_order = in_order && !query.sortClause.is_null();
         if limit.is_none() && offset.is_none() && !keeps_order {
             return Ok(plan);
         }
-        Ok(Plan::TopK(TopK {
-            partition: vec![],
+        let top = Plan::TopK(TopK {
+            partition: (visible.len()..scope.columns.len()).collect(),
             order: targets.order(query.sortClause),
             limit,
             offset,
             with_ties: query.limitOption == pg_sys::LimitOption::LIMIT_OPTION_WITH_TIES,
             position: node::position(query.limitCount).or_else(|| node::position(query.limitOffset)),
             input: Box::new(plan),
-        }))
+        });
+        let exprs = visible.iter().enumerate();
+        let exprs = exprs.map(|(position, column)| (Expr::column(position, column), column.name.clone()));
+        Ok(project(top, exprs.collect()))
     }
 
     /// The expression of LIMIT or OFFSET; NULL and nothing mean no limit.
-    fn row_count(&mut self, expression: Tree, env: &Env) -> Walked<Option<Expr>> {
+    fn row_count(&mut self, expression: Tree, scope: &Scope, env: &Env) -> Walked<Option<Expr>> {
         let is_null = node::cast::<pg_sys::Const>(expression).is_some_and(|constant| constant.constisnull);
         if expression.is_null() || is_null {
             return Ok(None);
         }
-        self.expr(expression, &Scope::default(), env).map(Some)
+        self.expr(expression, scope, env).map(Some)
     }
 
     fn one(&mut self) -> Expr {
@@ -229,8 +241,11 @@ fn prepare(original: &pg_sys::Query, need: &Need) -> Walked<&'static mut pg_sys:
         query.sortClause = std::ptr::null_mut();
     }
     let clauses = [query.groupClause, query.distinctClause, query.sortClause];
+    let windows = node::list::<pg_sys::WindowClause>(query.windowClause);
+    let window_clauses = windows.iter().flat_map(|window| [window.partitionClause, window.orderClause]);
     let referenced: BTreeSet<u32> = clauses
         .into_iter()
+        .chain(window_clauses)
         .flat_map(node::list::<pg_sys::SortGroupClause>)
         .map(|clause| clause.tleSortGroupRef)
         .collect();
@@ -245,7 +260,10 @@ fn prepare(original: &pg_sys::Query, need: &Need) -> Walked<&'static mut pg_sys:
                 Need::Existence => false,
             };
             let is_referenced = target.ressortgroupref > 0 && referenced.contains(&target.ressortgroupref);
-            is_needed || is_referenced || (keep_all && !target.resjunk)
+            // A set-returning function that only ORDER BY mentions still decides how many rows there are.
+            let counts =
+                query.hasTargetSRFs && super::rows::returns_set(target.expr.cast(), &Scope::default());
+            is_needed || is_referenced || (keep_all && !target.resjunk) || counts
         })
         .map(node::tree)
         .collect();
@@ -305,7 +323,12 @@ impl Targets {
             .flat_map(node::list::<pg_sys::SortGroupClause>)
             .map(|clause| clause.tleSortGroupRef)
             .collect();
-        entries.extend(rest.into_iter().filter(|target| sorted.contains(&target.ressortgroupref)));
+        let counts = |target: &pg_sys::TargetEntry| {
+            query.hasTargetSRFs && super::rows::returns_set(target.expr.cast(), &Scope::default())
+        };
+        entries.extend(
+            rest.into_iter().filter(|target| sorted.contains(&target.ressortgroupref) || counts(target)),
+        );
         Targets { entries, visible }
     }
 

@@ -4,7 +4,7 @@ use super::{AnalyzeError, Stop, Walked, property};
 use crate::pg::node;
 use crate::pg::{facts, parse};
 use pg_trickle_core::plan::{Plan, Source};
-use pg_trickle_core::query::{Construct, SourceColumn, SourceInfo, SourceKind, Unsupported};
+use pg_trickle_core::query::{Construct, SourceColumn, SourceIndex, SourceInfo, SourceKind, Unsupported};
 use pg_trickle_core::types::{Column, SourceId};
 use pgrx::pg_sys;
 use std::collections::BTreeSet;
@@ -74,6 +74,20 @@ impl Draft {
         keys
     }
 
+    /// Indexes that begin with one of these attributes, which they give as indexes into them. A parent's index does not
+    /// hold the rows of its inheritance children.
+    fn indexes(&self, attnums: &[i16]) -> Vec<SourceIndex> {
+        let indexes = self.relation.indexes.iter().filter(|_| !self.is_inherited());
+        let described = indexes.filter_map(|index| {
+            let known =
+                index.columns.iter().map_while(|attnum| attnums.iter().position(|known| known == attnum));
+            let columns: Vec<usize> = known.collect();
+            let is_unique = index.is_unique && columns.len() == index.columns.len();
+            (!columns.is_empty()).then_some(SourceIndex { columns, is_unique })
+        });
+        described.collect()
+    }
+
     fn info(&self) -> SourceInfo {
         let attnums: Vec<i16> = self.used.iter().copied().collect();
         let only = if self.with_children { "" } else { "ONLY " };
@@ -87,6 +101,7 @@ impl Draft {
                 .map(|attribute| SourceColumn { attnum: attribute.attnum, column: self.column(attribute) })
                 .collect(),
             keys: self.keys(&attnums),
+            indexes: self.indexes(&attnums),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Subqueries in expressions: each becomes a column that a dependent join adds beneath the expression.
 
-use super::scalar::TestColumns;
+use super::from::has_subquery;
+use super::scalar::{Allowed, TestColumns};
 use super::scope::{Computed, Env, Scope};
 use super::select::{Need, project};
 use super::{Analysis, Stop, Walked};
 use crate::pg::node::{self, Tree};
 use crate::pg::parse;
 use pg_trickle_core::expr::Expr;
-use pg_trickle_core::plan::{DependentJoin, DependentKind, Plan};
+use pg_trickle_core::plan::{DependentJoin, DependentKind, Filter, Plan};
 use pg_trickle_core::types::Column;
 use pgrx::pg_sys::{self, SubLinkType};
 
@@ -16,16 +17,23 @@ impl Analysis {
     pub fn lift(&mut self, plan: Plan, scope: &mut Scope, env: &Env, expressions: &[Tree]) -> Walked<Plan> {
         let mut plan = plan;
         for expression in expressions {
-            for link in subqueries(*expression, scope) {
+            for Guarded { link, guards } in subqueries(*expression, scope) {
                 if scope.find(node::tree(link)).is_none() {
-                    plan = self.lift_one(plan, scope, env, link)?;
+                    plan = self.lift_one(plan, scope, env, link, &guards)?;
                 }
             }
         }
         Ok(plan)
     }
 
-    fn lift_one(&mut self, plan: Plan, scope: &mut Scope, env: &Env, link: &pg_sys::SubLink) -> Walked<Plan> {
+    fn lift_one(
+        &mut self,
+        plan: Plan,
+        scope: &mut Scope,
+        env: &Env,
+        link: &pg_sys::SubLink,
+        guards: &[Tree],
+    ) -> Walked<Plan> {
         // Subqueries within the left operand come first.
         let plan = self.lift(plan, scope, env, &[link.testexpr])?;
         let query = node::cast::<pg_sys::Query>(link.subselect).ok_or_else(|| Stop::internal("subquery"))?;
@@ -66,6 +74,19 @@ impl Analysis {
                 ));
             }
         };
+        // A subquery in a branch of CASE is asked only for rows that come to the branch.
+        let mut right = right;
+        let mut guarded = false;
+        for guard in guards {
+            if has_subquery(*guard) {
+                continue;
+            }
+            if let Ok(condition) = self.expr(*guard, scope, env) {
+                let predicate = condition.outward(scope.columns.len());
+                right = Plan::Filter(Filter { input: Box::new(right), predicate });
+                guarded = true;
+            }
+        }
         let added = self.added_column(link, &kind, &right, &on);
         let join = Plan::DependentJoin(DependentJoin {
             kind,
@@ -79,6 +100,7 @@ impl Analysis {
             expression: node::tree(link),
             position: scope.columns.len(),
             negated,
+            guarded,
         });
         scope.columns.push(added);
         Ok(join)
@@ -90,7 +112,7 @@ impl Analysis {
         let test = TestColumns { offset, columns: right };
         let mut on = vec![];
         for condition in conditions {
-            on.push(self.expr_with_test(*condition, scope, env, Some(test))?);
+            on.push(self.expr_with(*condition, scope, env, Allowed { test: Some(test), sets: false })?);
         }
         Ok(on)
     }
@@ -146,20 +168,38 @@ fn always_one_row(plan: &Plan) -> bool {
     }
 }
 
-/// The outermost subqueries of an expression, those inside of columns already computed aside.
-fn subqueries<'t>(expression: Tree, scope: &Scope) -> Vec<&'t pg_sys::SubLink> {
+/// A subquery with the conditions of the CASE branches it stands in.
+struct Guarded<'t> {
+    link: &'t pg_sys::SubLink,
+    guards: Vec<Tree>,
+}
+
+/// The outermost subqueries of an expression that read tables, those inside of columns already computed aside.
+fn subqueries<'t>(expression: Tree, scope: &Scope) -> Vec<Guarded<'t>> {
     let mut found = vec![];
+    collect(expression, scope, &[], &mut found);
+    found
+}
+
+fn collect(expression: Tree, scope: &Scope, guards: &[Tree], found: &mut Vec<Guarded<'_>>) {
     node::walk(expression, &mut |part, _| {
         if scope.find(part).is_some() {
             return node::Walk::Skip;
         }
-        match node::cast::<pg_sys::SubLink>(part) {
-            Some(link) => {
-                found.push(link);
-                node::Walk::Skip
-            }
-            None => node::Walk::Into,
+        if let Some(link) = super::as_subquery(part) {
+            found.push(Guarded { link, guards: guards.to_vec() });
+            return node::Walk::Skip;
         }
+        // In `CASE value WHEN ..` the conditions are not whole expressions.
+        let Some(case) = node::cast::<pg_sys::CaseExpr>(part).filter(|case| case.arg.is_null()) else {
+            return node::Walk::Into;
+        };
+        for when in node::list::<pg_sys::CaseWhen>(case.args) {
+            collect(when.expr.cast(), scope, guards, found);
+            let inner: Vec<Tree> = guards.iter().copied().chain([when.expr.cast()]).collect();
+            collect(when.result.cast(), scope, &inner, found);
+        }
+        collect(case.defresult.cast(), scope, guards, found);
+        node::Walk::Skip
     });
-    found
 }

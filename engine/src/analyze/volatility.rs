@@ -5,7 +5,8 @@ use crate::pg::node::{self, Tree};
 use pg_trickle_core::query::{Construct, StableClass, StableConstruct, Unsupported};
 use pg_trickle_core::types::{FunctionRef, Volatility};
 use pgrx::pg_sys::{self, NodeTag, Oid};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 /// Everything found in a query.
 pub struct Found {
@@ -25,133 +26,47 @@ impl Found {
                 reason: "it is VOLATILE: its result cannot be retracted".into(),
             });
         }
-        let stable = self.stable.iter().find(|stable| stable.class != StableClass::Settings)?;
-        let reason = match stable.class {
-            StableClass::Time => "its result changes with time, which is not yet maintained incrementally",
-            _ => "it is STABLE and may depend on more than its arguments and settings",
-        };
+        let stable = self.stable.iter().find(|stable| stable.class == StableClass::Other)?;
+        let reason = "it is STABLE and may depend on more than its arguments and settings";
         Some(Unsupported { construct: stable.construct.clone(), reason: reason.into() })
+    }
+
+    /// Puts the construct that reads the time at this position before the others, so that messages name it.
+    pub fn first_at(&mut self, position: Option<u32>) {
+        let is_there = |stable: &StableConstruct| {
+            stable.class == StableClass::Time && stable.construct.position == position
+        };
+        if let Some(index) = self.stable.iter().position(is_there).filter(|_| position.is_some()) {
+            self.stable[..=index].rotate_right(1);
+        }
     }
 }
 
-/// Built-in STABLE functions whose results depend on settings that are stored with the stream table, and on nothing
-/// else. Input functions of dates and times are not among them: their text may say `now`.
-const SETTINGS_ONLY: &[&str] = &[
-    // Output, formatting, and parsing by a format.
-    "date_out",
-    "time_out",
-    "timetz_out",
-    "timestamp_out",
-    "timestamptz_out",
-    "interval_out",
-    "enum_out",
-    "array_out",
-    "record_out",
-    "range_out",
-    "multirange_out",
-    "anyarray_out",
-    "cash_out",
-    "to_char",
-    "to_date",
-    "to_timestamp",
-    "to_number",
-    "concat",
-    "concat_ws",
-    "format",
-    "quote_literal",
-    "quote_nullable",
-    "array_to_string",
-    "array_to_json",
-    "row_to_json",
-    "to_json",
-    "to_jsonb",
-    "json_build_array",
-    "json_build_object",
-    "jsonb_build_array",
-    "jsonb_build_object",
-    "json_agg",
-    "jsonb_agg",
-    "json_object_agg",
-    "jsonb_object_agg",
-    "json_agg_strict",
-    "jsonb_agg_strict",
-    "json_object_agg_strict",
-    "json_object_agg_unique",
-    "json_object_agg_unique_strict",
-    "jsonb_object_agg_strict",
-    "jsonb_object_agg_unique",
-    "jsonb_object_agg_unique_strict",
-    "json_populate_record",
-    "jsonb_populate_record",
-    "string_to_array",
-    "textanycat",
-    "anytextcat",
-    // Input of structures over element types, whose own functions count by themselves where they are called.
-    "array_in",
-    "enum_in",
-    "cash_in",
-    // Time zone.
-    "date",
-    "time",
-    "timetz",
-    "timestamp",
-    "timestamptz",
-    "timestamptz_pl_interval",
-    "timestamptz_mi_interval",
-    "interval_pl_timestamptz",
-    "date_trunc",
-    "date_part",
-    "extract",
-    "date_add",
-    "date_subtract",
-    "timezone",
-    "date_lt_timestamptz",
-    "date_le_timestamptz",
-    "date_eq_timestamptz",
-    "date_gt_timestamptz",
-    "date_ge_timestamptz",
-    "date_ne_timestamptz",
-    "date_cmp_timestamptz",
-    "timestamptz_lt_date",
-    "timestamptz_le_date",
-    "timestamptz_eq_date",
-    "timestamptz_gt_date",
-    "timestamptz_ge_date",
-    "timestamptz_ne_date",
-    "timestamptz_cmp_date",
-    "timestamp_lt_timestamptz",
-    "timestamp_le_timestamptz",
-    "timestamp_eq_timestamptz",
-    "timestamp_gt_timestamptz",
-    "timestamp_ge_timestamptz",
-    "timestamp_ne_timestamptz",
-    "timestamp_cmp_timestamptz",
-    "timestamptz_lt_timestamp",
-    "timestamptz_le_timestamp",
-    "timestamptz_eq_timestamp",
-    "timestamptz_gt_timestamp",
-    "timestamptz_ge_timestamp",
-    "timestamptz_ne_timestamp",
-    "timestamptz_cmp_timestamp",
-    "overlaps",
-    "make_timestamptz",
-    // Text search configuration.
-    "to_tsvector",
-    "to_tsquery",
-    "plainto_tsquery",
-    "phraseto_tsquery",
-    "websearch_to_tsquery",
-    "ts_headline",
-    // XML.
-    "xml",
-    "texttoxml",
-    "xmlvalidate",
-    "xml_in",
-    "xml_out",
-];
+/// What the built-in STABLE functions depend on, one per line.
+const STABLE_FUNCTIONS: &str = include_str!("stable_functions.txt");
 
-/// Built-in STABLE functions of the current time.
-const TIME: &[&str] = &["now", "transaction_timestamp", "statement_timestamp", "age"];
+/// The class of a built-in STABLE function. One that the list does not know may depend on anything.
+fn class_of(name: &str) -> StableClass {
+    static CLASSES: LazyLock<HashMap<&str, StableClass>> = LazyLock::new(|| {
+        let lines = STABLE_FUNCTIONS.lines().filter(|line| !line.starts_with('#'));
+        let class = |class| match class {
+            "settings" => StableClass::Settings,
+            "time" => StableClass::Time,
+            _ => StableClass::Other,
+        };
+        lines.filter_map(|line| line.split_once(' ')).map(|(name, word)| (name, class(word))).collect()
+    });
+    match CLASSES.get(name) {
+        // The front end replaces `statement_timestamp` where it can, which is not in views; `age` reads the date.
+        Some(StableClass::Time) if !matches!(name, "now" | "transaction_timestamp") => StableClass::Other,
+        Some(class) => *class,
+        None => StableClass::Other,
+    }
+}
+
+/// Functions that read text as values of the types of their result.
+const READING: &[&str] =
+    &["json_populate_record", "jsonb_populate_record", "json_populate_recordset", "jsonb_populate_recordset"];
 
 /// Looks through a rewritten query at every depth.
 pub fn of_query(query: &mut pg_sys::Query) -> Found {
@@ -178,17 +93,20 @@ impl Found {
         let is_call =
             matches!(node::tag(part), NodeTag::T_FuncExpr | NodeTag::T_Aggref | NodeTag::T_WindowFunc);
         node::functions_in(part, &mut |function| {
-            if !seen.insert(function.to_u32()) {
+            let reference = facts::function_ref(function);
+            let is_reading = reference.builtin.as_deref().is_some_and(|name| READING.contains(&name));
+            if !seen.insert(function.to_u32()) && !is_reading {
                 return;
             }
-            let reference = facts::function_ref(function);
             let volatility = facts::volatility(function);
             let class = match reference.builtin.as_deref() {
-                Some(name) if SETTINGS_ONLY.contains(&name) => StableClass::Settings,
-                Some(name) if TIME.contains(&name) => StableClass::Time,
-                _ => StableClass::Other,
+                Some(name) if READING.contains(&name) && reads_time(node::type_of(part).0) => {
+                    StableClass::Other
+                }
+                Some(name) => class_of(name),
+                None => StableClass::Other,
             };
-            if is_call || reference.builtin.is_none() {
+            if (is_call || reference.builtin.is_none()) && !self.functions.contains(&reference) {
                 self.functions.push(reference);
             }
             let name = format!("function {}", facts::function_signature(function));
@@ -201,7 +119,9 @@ impl Found {
             self.volatility = volatility;
             self.worst = Some(construct.clone());
         }
-        let known = self.stable.iter().any(|stable| stable.construct.name == construct.name);
+        let known =
+            |stable: &StableConstruct| stable.construct.name == construct.name && stable.class == class;
+        let known = self.stable.iter().any(known);
         if volatility == Volatility::Stable && !known {
             self.stable.push(StableConstruct { construct, class });
         }
@@ -223,6 +143,20 @@ fn special(part: Tree) -> Option<(&'static str, Volatility, StableClass)> {
     {
         return Some(("a cast of text to a date or time", Volatility::Stable, StableClass::Other));
     }
+    if let Some(table) = node::cast::<pg_sys::TableFunc>(part) {
+        // Values are read from text by the input functions of the columns' types.
+        let is_time = node::oids(table.coltypes).into_iter().any(reads_time);
+        let class = if is_time { StableClass::Other } else { StableClass::Settings };
+        return Some(("XMLTABLE or JSON_TABLE", Volatility::Stable, class));
+    }
+    if let Some(function) = node::cast::<pg_sys::RangeTblFunction>(part)
+        && node::oids(function.funccoltypes).into_iter().any(reads_time)
+    {
+        return Some(("a column definition of a date or time", Volatility::Stable, StableClass::Other));
+    }
+    if node::tag_name(part) == "JsonExpr" && reads_time(node::type_of(part).0) {
+        return Some(("SQL/JSON text read as a date or time", Volatility::Stable, StableClass::Other));
+    }
     match node::tag(part) {
         NodeTag::T_NextValueExpr => Some(("nextval", Volatility::Volatile, StableClass::Other)),
         NodeTag::T_TableSampleClause => Some(("TABLESAMPLE", Volatility::Volatile, StableClass::Other)),
@@ -234,10 +168,11 @@ fn special(part: Tree) -> Option<(&'static str, Volatility, StableClass)> {
     }
 }
 
-/// Types whose text form may be `now` or `today`.
+/// Types whose text form may say `now` or `today`, alone or within.
 fn reads_time(oid: Oid) -> bool {
+    let base = facts::base_type(oid);
     matches!(
-        facts::base_type(oid),
+        base,
         pg_sys::DATEOID | pg_sys::TIMEOID | pg_sys::TIMETZOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID
-    )
+    ) || facts::parts(base).into_iter().any(reads_time)
 }

@@ -7,6 +7,7 @@ use crate::pg::checked;
 use crate::pg::exec::Executor;
 use crate::pg::snapshot::Snapshot;
 use crate::refresh::explain;
+use crate::refresh::recommend::{self, Recommendation};
 use crate::refresh::verify::{self, Finding};
 use pgrx::prelude::*;
 
@@ -54,6 +55,43 @@ fn explain(name: Option<&str>, format: Option<&str>) -> Result<String> {
     definition::check_owner(&stream_table)?;
     let explanation = explain::explain(&executor, &stream_table)?;
     Ok(if format == "json" { explanation.json() } else { explanation.text() })
+}
+
+/// `pgtrickle.recommend_indexes(name)`: indexes on sources that changes need to find their rows; for all stream tables
+/// the user may act for if no name is given.
+#[pg_extern(volatile, parallel_unsafe)]
+fn recommend_indexes(
+    name: default!(Option<&str>, "NULL"),
+) -> TableIterator<
+    'static,
+    (
+        name!(stream_table, String),
+        name!(source_table, String),
+        name!(definition, String),
+        name!(reason, String),
+    ),
+> {
+    let found = recommendations(name).or_report();
+    TableIterator::new(
+        found.into_iter().map(|found| (found.stream_table, found.source, found.definition, found.reason)),
+    )
+}
+
+fn recommendations(name: Option<&str>) -> Result<Vec<Recommendation>> {
+    let executor = Executor::new(Snapshot::latest());
+    let stream_tables = match name {
+        None => definition::visible(&executor),
+        Some(name) => {
+            let stream_table = definition::resolve(&executor, "name", Some(name))?;
+            definition::check_owner(&stream_table)?;
+            vec![stream_table]
+        }
+    };
+    let mut found = vec![];
+    for stream_table in &stream_tables {
+        found.extend(recommend::recommend(&executor, stream_table)?);
+    }
+    Ok(found)
 }
 
 /// `pgtrickle.verify_stream_table(name, repair)`: refreshes, then compares contents and hidden state with a

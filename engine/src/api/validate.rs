@@ -1,6 +1,8 @@
 //! `pgtrickle.validate_query`: what the front end makes of a query, without creating anything.
 
 use crate::analyze::{AnalyzeError, analyze};
+use crate::catalog::definition;
+use crate::refresh::compiled;
 use pg_trickle_core::query::{Analyzed, Construct, SourceInfo, StableClass};
 use pg_trickle_core::types::Volatility;
 use pgrx::prelude::*;
@@ -42,9 +44,11 @@ fn construct(construct: &Construct) -> String {
 }
 
 fn report(analyzed: &Analyzed) -> Vec<Check> {
-    let mode = if analyzed.plan.is_ok() { "DIFFERENTIAL" } else { "FULL" };
+    let nowhere = definition::names("", "", 0);
+    let maintenance = compiled::maintenance(analyzed, &nowhere, &[]);
+    let mode = if maintenance.is_ok() { "DIFFERENTIAL" } else { "FULL" };
     let mut rows = vec![row("resolved_mode", mode, "info")];
-    if let Err(unsupported) = &analyzed.plan {
+    if let Err(unsupported) = &maintenance {
         let text = format!("{}: {}", construct(&unsupported.construct), unsupported.reason);
         rows.push(row("unsupported", &text, "warning"));
     }

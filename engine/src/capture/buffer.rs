@@ -38,9 +38,14 @@ pub fn table_name(source: u32, generation: i64) -> String {
     format!("b_{source}_{generation}")
 }
 
-/// Qualified name of the sequence that numbers a source's changes.
+/// Name of the sequence in `pgtrickle_changes` that numbers a source's changes.
+pub fn sequence_relation(source: u32) -> String {
+    format!("seq_{source}")
+}
+
+/// The same, qualified.
 pub fn sequence_name(source: u32) -> String {
-    format!("pgtrickle_changes.seq_{source}")
+    format!("pgtrickle_changes.{}", sequence_relation(source))
 }
 
 /// Column of a buffer that holds attribute `attnum` of the source.

@@ -1,8 +1,8 @@
 //! Reactions to DDL on sources and stream tables, called by the event trigger in `sql/events.sql`.
 //!
 //! They run in the user's transaction. They never update a row of the catalog and never claim: what a refresh has to
-//! know is inserted into `pgt_invalidations`. What would break the next writer, a capture function with old column
-//! names or triggers switched on wrongly, is mended at once, under the lock the user's command holds anyway.
+//! know is inserted into `pgt_invalidations`. What would make the next writer's changes go astray, triggers that are
+//! missing or switched on wrongly, is mended at once, under the lock the user's command holds anyway.
 
 use crate::capture::buffer;
 use crate::capture::install;
@@ -32,9 +32,7 @@ pub fn relation_changed(relid: u32, command: &str) -> Result<()> {
         for source in captured_roots(&executor, relid) {
             note(&executor, source, command);
             if definition::by_relid(&executor, source)?.is_none() {
-                install::renew_function(&executor, source);
-                let statements = install::missing_triggers(&executor, source);
-                catalog::ddl_as_extension(|| spi::ddl_all(statements));
+                install::mend(&executor, source);
             }
         }
         Ok::<(), Error>(())
@@ -95,8 +93,8 @@ fn note(executor: &Executor, relid: u32, command: &str) {
     );
 }
 
-/// The captured sources that may have changed with a relation: itself, what it is a partition or child of, and its own
-/// partitions and children, which may be captured differently from now on.
+/// The captured sources that may have changed with a relation: itself, what it is or was a partition or child of, and its
+/// own partitions and children, which may be captured differently from now on.
 fn captured_roots(executor: &Executor, relid: u32) -> Vec<u32> {
     executor
         .fixed_rows(
@@ -110,7 +108,10 @@ fn captured_roots(executor: &Executor, relid: u32) -> Vec<u32> {
                  UNION \
                  SELECT i.inhrelid FROM below AS b \
                  JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) b.relid \
-             ) SELECT a.relid FROM above AS a UNION SELECT b.relid FROM below AS b ORDER BY 1",
+             ) SELECT a.relid FROM above AS a UNION SELECT b.relid FROM below AS b \
+             UNION SELECT m.source_relid FROM pgtrickle.pgt_source_members AS m \
+                 WHERE m.member_relid OPERATOR(pg_catalog.=) $1 \
+             ORDER BY 1",
             &[Param::Oid(relid)],
         )
         .iter()

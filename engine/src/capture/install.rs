@@ -40,7 +40,7 @@ pub fn register_consumer(executor: &Executor, wanted: &Wanted, pgt_id: i64) {
 
 /// Makes the buffer hold what is wanted and the triggers fill it. The caller holds SHARE ROW EXCLUSIVE on the source
 /// (the claim, if it is a stream table) and runs as the extension's owner. Buffers are never altered: a wider column
-/// set is a new generation, to which the function switches here, when no writer is in between.
+/// set is a new generation, to which the triggers switch here, when no writer is in between.
 pub fn install(executor: &Executor, wanted: &Wanted) {
     let generations = buffer::generations(executor, wanted.source);
     let current = generations.iter().find(|buffer| buffer.is_current);
@@ -75,28 +75,21 @@ pub fn install(executor: &Executor, wanted: &Wanted) {
         );
     }
     if wanted.stream_table.is_none() {
-        renew_function(executor, wanted.source);
-        let statements = missing_triggers(executor, wanted.source);
-        catalog::ddl_as_extension(|| spi::ddl_all(statements));
+        mend(executor, wanted.source);
     }
 }
 
-/// Writes the capture function anew for the source's names, partitions and current buffer.
-pub fn renew_function(executor: &Executor, source: u32) {
-    let Some(current) = buffer::generations(executor, source).into_iter().find(|buffer| buffer.is_current)
-    else {
-        return;
-    };
-    let columns = trigger::columns(executor, source, &current.columns);
-    let targets = tree(executor, source);
-    note_members(executor, source, &targets);
-    let statements =
-        trigger::function_ddl(source, &targets, method_of(executor, source), current.generation, &columns);
+/// Brings the capture triggers in line with the source's tree and its current buffer.
+pub fn mend(executor: &Executor, source: u32) {
+    note_members(executor, source, &tree(executor, source));
+    let statements = missing_triggers(executor, source);
     catalog::ddl_as_extension(|| spi::ddl_all(statements));
+    // Whoever knows where the source's changes go looks again.
+    relation::invalidate(source);
 }
 
 /// Statements for the capture triggers that are missing or not enabled as they should be.
-pub fn missing_triggers(executor: &Executor, source: u32) -> Vec<String> {
+fn missing_triggers(executor: &Executor, source: u32) -> Vec<String> {
     let method = method_of(executor, source);
     tree(executor, source)
         .into_iter()
@@ -107,7 +100,8 @@ pub fn missing_triggers(executor: &Executor, source: u32) -> Vec<String> {
 /// Removes everything kept for a source that nobody reads any more.
 pub fn remove(executor: &Executor, source: u32) {
     let generations = buffer::generations(executor, source);
-    let mut statements = trigger::removal_ddl(source);
+    let mut statements: Vec<String> =
+        trigger::removal_ddl(executor, source).into_iter().map(|(_, statement)| statement).collect();
     for buffer in &generations {
         statements.push(format!(
             "DROP TABLE IF EXISTS pgtrickle_changes.{}",
@@ -124,8 +118,16 @@ pub fn remove(executor: &Executor, source: u32) {
     }
 }
 
+/// Locks a source, its partitions and inheritance children against writers, who may have named any of them.
+pub fn lock_tree(source: u32) {
+    lock::relation(source, Mode::InstallTrigger);
+    for member in tree(&Executor::new(Snapshot::latest()), source) {
+        lock::relation(member.relid, Mode::InstallTrigger);
+    }
+}
+
 /// The source with its partitions and inheritance children.
-fn tree(executor: &Executor, source: u32) -> Vec<TreeMember> {
+pub fn tree(executor: &Executor, source: u32) -> Vec<TreeMember> {
     executor
         .fixed_rows(include_str!("../../../sql/queries/capture_targets.sql"), &[Param::Oid(source)])
         .iter()
@@ -182,9 +184,9 @@ pub fn remove_if_unused(source: u32) -> bool {
         return false;
     }
     let buffers = buffer::generations(&executor, source);
-    let locked = tree(&executor, source)
+    let locked = trigger::removal_ddl(&executor, source)
         .into_iter()
-        .map(|member| member.relid)
+        .map(|(relid, _)| relid)
         .chain(buffers.iter().map(|buffer| buffer.relid))
         .all(|relid| lock::try_relation(relid, Mode::Replace));
     if locked {

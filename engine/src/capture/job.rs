@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::guc::Settings;
 use crate::pg::background::{self, NoReply};
 use crate::pg::exec::Executor;
-use crate::pg::lock::{self, Mode};
+use crate::pg::lock;
 use crate::pg::relation;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::spi;
@@ -149,7 +149,7 @@ fn work(request: &Request) -> std::result::Result<(), Failure> {
                 Some(upstream) => {
                     lock::claim(catalog::definitions_relation(), upstream, true);
                 }
-                None => lock::relation(wanted.source, Mode::InstallTrigger),
+                None => install::lock_tree(wanted.source),
             }
             // A snapshot from before the lock would miss what another installer did meanwhile.
             drop(executor);

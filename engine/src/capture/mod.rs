@@ -14,4 +14,5 @@ pub mod collect;
 pub mod ddl;
 pub mod install;
 pub mod job;
+pub mod target;
 pub mod trigger;

@@ -61,8 +61,10 @@ pub struct StreamTable {
     /// Positions (from 0) of the key's columns; None for a bag.
     pub key: Option<Vec<usize>>,
     pub state_tables: Vec<String>,
-    /// All sources are captured.
+    /// Only captured changes change the result.
     pub is_captured: bool,
+    /// Of what the definition meant when the contents were made.
+    pub fingerprint: Option<String>,
 }
 
 impl StreamTable {
@@ -92,6 +94,7 @@ impl StreamTable {
             }),
             state_tables: serde_json::from_str(&row.text(15)).expect("state tables are an array of strings"),
             is_captured: row.flag(16),
+            fingerprint: row.optional_text(18),
         }
     }
 
@@ -173,6 +176,12 @@ pub fn by_relid(executor: &Executor, relid: u32) -> Result<Option<StreamTable>> 
         &[Param::Oid(relid)],
     );
     Ok(id.and_then(|row| load(executor, row.int(0))))
+}
+
+/// The stream tables whose owner the current user may act for.
+pub fn visible(executor: &Executor) -> Vec<StreamTable> {
+    let ids = executor.fixed_rows(include_str!("../../../sql/queries/visible_stream_tables.sql"), &[]);
+    ids.iter().filter_map(|row| load(executor, row.int(0))).collect()
 }
 
 /// Refuses unless the current user may act for the stream table's owner.

@@ -57,6 +57,7 @@ fn frontier(row: &Row) -> Option<Frontier> {
         snapshot: row.optional_text(2)?.parse().expect("the catalog stores a pg_snapshot"),
         own_xid: row.optional_text(3)?.parse().expect("the catalog stores an xid8"),
         consumed,
+        time: row.int(13),
     })
 }
 

@@ -10,6 +10,7 @@ use crate::capture::install::{self, Wanted};
 use crate::catalog;
 use crate::catalog::definition::{self, Mode};
 use crate::error::{Error, Result};
+use crate::lifecycle::redefine;
 use crate::pg::exec::Executor;
 use crate::pg::lock::{self, Mode as LockMode};
 use crate::pg::relation::{self, QualifiedName, quote_identifier};
@@ -165,8 +166,8 @@ fn wanted_capture(analyzed: &Analyzed) -> Result<Vec<Wanted>> {
 fn classify(analyzed: &Analyzed, wanted: &[Wanted], names: &Names) -> Support {
     let uncaptured =
         analyzed.sources.iter().find(|source| !wanted.iter().any(|wanted| wanted.source == source.relid));
-    let restless =
-        analyzed.stable_constructs.iter().find(|construct| !matches!(construct.class, StableClass::Settings));
+    let of_class = |class| analyzed.stable_constructs.iter().find(|construct| construct.class == class);
+    let (restless, timed) = (of_class(StableClass::Other), of_class(StableClass::Time));
     let refuse =
         |construct: Construct, reason: &str| Err(Unsupported { construct, reason: reason.to_owned() });
     let maintenance = if let Some(source) = uncaptured {
@@ -177,9 +178,10 @@ fn classify(analyzed: &Analyzed, wanted: &[Wanted], names: &Names) -> Support {
     } else if let Some(stable) = restless {
         refuse(stable.construct.clone(), "Its value can change although no source does.")
     } else {
-        compiled::maintenance(analyzed, names)
+        compiled::maintenance(analyzed, names, &[])
     };
-    Support { maintenance, is_captured: uncaptured.is_none() && restless.is_none() }
+    let is_captured = uncaptured.is_none() && restless.is_none() && timed.is_none();
+    Support { maintenance, is_captured }
 }
 
 /// Explicit DIFFERENTIAL refuses what cannot be maintained; AUTO says that it falls back.
@@ -240,7 +242,7 @@ fn install_capture(pgt_id: i64, wanted: &[Wanted]) -> Result<()> {
             Some(upstream) => {
                 lock::claim(catalog, upstream, true);
             }
-            None => lock::relation(wanted.source, LockMode::InstallTrigger),
+            None => install::lock_tree(wanted.source),
         }
         lock::check_not_in_use(wanted.source, c"create_stream_table");
     }
@@ -330,7 +332,7 @@ fn stored_maintenance(query_view: u32, born: &Born) -> Result<std::result::Resul
     let executor = Executor::new(Snapshot::latest());
     let text = compiled::definition_text(&executor, query_view).expect("the view was just created");
     let stored = security::run_as(born.owner, &[], || analyze::analyze(&text))?;
-    Ok(compiled::maintenance(&stored, &born.names))
+    Ok(compiled::maintenance(&stored, &born.names, &[]))
 }
 
 struct DefinitionRow<'a> {
@@ -387,6 +389,7 @@ fn register(
             Param::Bool(new.append_only),
             Param::Bool(new.pooler_compatibility_mode),
             Param::optional_int(new.sla_ms),
+            Param::text(redefine::fingerprint(&executor, row.query_view)),
         ],
     );
     executor.modify("INSERT INTO pgtrickle.pgt_progress (pgt_id) VALUES ($1)", &[Param::Int(born.pgt_id)]);

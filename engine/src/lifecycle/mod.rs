@@ -2,5 +2,6 @@
 
 pub mod alter;
 pub mod create;
+pub mod redefine;
 pub mod rekey;
 pub mod remove;

@@ -9,39 +9,58 @@ use crate::lifecycle::create;
 use crate::pg::exec::Executor;
 use crate::pg::spi;
 use crate::pg::value::Param;
-use pg_trickle_core::maintain::Maintenance;
+use pg_trickle_core::maintain::{self, Maintenance, TableShape};
 
 /// Fits indexes, states and definition of a stream table to what maintains it now. States are left empty: the caller
 /// rebuilds.
 pub fn rekey(executor: &Executor, stream_table: &StreamTable, maintenance: &Maintenance) {
+    restate(executor, stream_table, maintenance);
+    reindex(executor, stream_table, maintenance.shape());
+}
+
+/// Makes the states anew, empty.
+pub fn restate(executor: &Executor, stream_table: &StreamTable, maintenance: &Maintenance) {
+    let keeps_state = !stream_table.state_tables.is_empty() || stream_table.runs_differentially();
+    catalog::ddl_as_extension(|| {
+        spi::ddl_all(stream_table.state_tables.iter().map(|table| format!("DROP TABLE {table}")));
+        if keeps_state {
+            create::create_states(maintenance, stream_table.relid, stream_table.owner);
+        }
+    });
+    let states = if keeps_state { maintenance.state_tables() } else { vec![] };
+    let states = serde_json::to_string(&states).expect("strings serialise");
+    catalog::as_extension(|| {
+        executor.modify(
+            "UPDATE pgtrickle.pgt_definitions SET generation = generation OPERATOR(pg_catalog.+) 1, \
+                 state_tables = ARRAY(SELECT e FROM pg_catalog.json_array_elements_text($2::pg_catalog.json) AS e) \
+             WHERE pgt_id OPERATOR(pg_catalog.=) $1",
+            &[Param::Int(stream_table.pgt_id), Param::text(states)],
+        )
+    });
+}
+
+/// Makes the indexes by which rows are found anew, for rows that are addressed as `shape` says.
+pub fn reindex(executor: &Executor, stream_table: &StreamTable, shape: &TableShape) {
     let old_key = stream_table.key.as_deref().unwrap_or_default();
     let old_key: Vec<String> = old_key.iter().map(|position| (position + 1).to_string()).collect();
     let indexes = executor.fixed_rows(
         include_str!("../../../sql/queries/row_indexes.sql"),
         &[Param::Oid(stream_table.relid), Param::text(old_key.join(" "))],
     );
-    let keeps_state = !stream_table.state_tables.is_empty() || stream_table.runs_differentially();
     catalog::ddl_as_extension(|| {
         spi::ddl_all(indexes.iter().map(|row| format!("DROP INDEX {}", row.text(0))));
-        spi::ddl_all(stream_table.state_tables.iter().map(|table| format!("DROP TABLE {table}")));
-        spi::ddl_all(maintenance.table_ddl());
-        if keeps_state {
-            create::create_states(maintenance, stream_table.relid, stream_table.owner);
-        }
+        spi::ddl_all(maintain::table_ddl(shape, &stream_table.names()));
     });
-    let key = maintenance.shape().key.as_ref().map(|key| {
+    let key = shape.key.as_ref().map(|key| {
         let attnums: Vec<String> = key.iter().map(|position| (position + 1).to_string()).collect();
         format!("{{{}}}", attnums.join(","))
     });
-    let states = if keeps_state { maintenance.state_tables() } else { vec![] };
-    let states = serde_json::to_string(&states).expect("strings serialise");
     catalog::as_extension(|| {
         executor.modify(
             "UPDATE pgtrickle.pgt_definitions SET key_columns = $2::pg_catalog.int2[], \
-                 generation = generation OPERATOR(pg_catalog.+) 1, \
-                 state_tables = ARRAY(SELECT e FROM pg_catalog.json_array_elements_text($3::pg_catalog.json) AS e) \
+                 generation = generation OPERATOR(pg_catalog.+) 1 \
              WHERE pgt_id OPERATOR(pg_catalog.=) $1",
-            &[Param::Int(stream_table.pgt_id), Param::optional_text(key.as_deref()), Param::text(states)],
+            &[Param::Int(stream_table.pgt_id), Param::optional_text(key.as_deref())],
         )
     });
 }

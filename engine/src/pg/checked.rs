@@ -71,6 +71,20 @@ pub fn note(pgt_id: i64) {
     }
 }
 
+/// Forgets it: from now on the time stored with the frontier is what counts, even if it is earlier.
+pub fn forget(pgt_id: i64) {
+    if !shmem::is_available() {
+        return;
+    }
+    let database = xact::database();
+    let checks = &mut CHECKS.exclusive().0;
+    let found = places(database, pgt_id)
+        .find(|&place| checks[place].database == database && checks[place].pgt_id == pgt_id);
+    if let Some(place) = found {
+        checks[place].at = 0;
+    }
+}
+
 /// When a stream table was last found up to date, in microseconds as `timestamptz` counts them.
 pub fn at(pgt_id: i64) -> Option<i64> {
     if !shmem::is_available() {

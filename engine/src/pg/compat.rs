@@ -49,13 +49,18 @@ pub unsafe fn generation(
 ) -> Option<Tree> {
     #[cfg(feature = "pg18")]
     // SAFETY: by contract; the expression is built in the current memory context.
-    return (attribute.attgenerated as u8 == b'v')
+    return is_virtual(attribute)
         .then(|| unsafe { pg_sys::build_generation_expression(relation, i32::from(attribute.attnum)) });
     #[cfg(not(feature = "pg18"))]
     {
         let _ = (relation, attribute);
         None
     }
+}
+
+/// A column that is computed when it is read.
+pub fn is_virtual(attribute: &pg_sys::FormData_pg_attribute) -> bool {
+    attribute.attgenerated as u8 == b'v'
 }
 
 /// Copies an expression with references to join columns replaced by what they stand for.
@@ -113,4 +118,41 @@ pub unsafe fn expand_relation(
             columns,
         );
     }
+}
+
+/// References to the columns of range table entry `index`, dropped ones left out.
+pub fn expand_entry(entry: &pg_sys::RangeTblEntry, index: i32) -> Vec<Tree> {
+    let mut columns: *mut pg_sys::List = std::ptr::null_mut();
+    // SAFETY: the entry is only read; column names are not asked for.
+    unsafe {
+        let entry = std::ptr::from_ref(entry).cast_mut();
+        #[cfg(feature = "pg18")]
+        pg_sys::expandRTE(
+            entry,
+            index,
+            0,
+            pg_sys::VarReturningType::VAR_RETURNING_DEFAULT,
+            -1,
+            false,
+            std::ptr::null_mut(),
+            &mut columns,
+        );
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::expandRTE(entry, index, 0, -1, false, std::ptr::null_mut(), &mut columns);
+    }
+    super::node::nodes(columns)
+}
+
+/// Ends a series of insertions into an index; needed since 17.
+///
+/// # Safety
+/// `info` belongs to the open index `relation`.
+pub unsafe fn index_insert_done(relation: pg_sys::Relation, info: *mut pg_sys::IndexInfo) {
+    #[cfg(not(feature = "pg16"))]
+    // SAFETY: by contract.
+    unsafe {
+        pg_sys::index_insert_cleanup(relation, info);
+    }
+    #[cfg(feature = "pg16")]
+    let _ = (relation, info);
 }

@@ -63,6 +63,11 @@ pub fn slot(number: usize, (oid, typmod, collation): (pg_sys::Oid, i32, pg_sys::
     unsafe { pg_sys::makeVar(1, number as i16, oid, typmod, collation, 0).cast() }
 }
 
+/// The name of the relation whose columns slots are, where the printer qualifies them.
+pub fn slots_alias(prefix: &str) -> String {
+    format!("{prefix}_")
+}
+
 /// Prints an expression whose only columns are slots 1 to `slots`, named `prefix` and the number.
 pub fn expression(expression: Tree, slots: usize, prefix: &str) -> String {
     let names: Vec<Tree> = (1..=slots)
@@ -75,12 +80,13 @@ pub fn expression(expression: Tree, slots: usize, prefix: &str) -> String {
     // The printer wants a range table: one VALUES entry, whose column names it takes from the alias as they are.
     let entry = node::make::<pg_sys::RangeTblEntry>();
     entry.rtekind = pg_sys::RTEKind::RTE_VALUES;
+    let alias = CString::new(slots_alias(prefix)).unwrap_or_default();
     // SAFETY: makeAlias copies the name and keeps the list; the statement and the lists live in the current context.
     unsafe {
-        entry.eref = pg_sys::makeAlias(c"slots".as_ptr(), node::make_list(&names));
+        entry.eref = pg_sys::makeAlias(alias.as_ptr(), node::make_list(&names));
         let statement = node::make::<pg_sys::PlannedStmt>();
         statement.rtable = node::make_list(&[node::tree(entry)]);
-        let alias = pg_sys::pstrdup(c"slots".as_ptr());
+        let alias = pg_sys::pstrdup(alias.as_ptr());
         let context = pg_sys::deparse_context_for_plan_tree(
             statement,
             pg_sys::lappend(std::ptr::null_mut(), alias.cast()),

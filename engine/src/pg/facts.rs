@@ -72,6 +72,30 @@ pub fn base_type(oid: Oid) -> Oid {
     unsafe { pg_sys::getBaseType(oid) }
 }
 
+/// The types a type without domains is made of: an array's elements, a range's bounds, a composite type's columns.
+pub fn parts(oid: Oid) -> Vec<Oid> {
+    // SAFETY: syscache look-ups by a valid type OID; the descriptor is released after its columns are copied.
+    unsafe {
+        let element = pg_sys::get_element_type(oid);
+        let range = pg_sys::get_multirange_range(oid);
+        let bound = pg_sys::get_range_subtype(if range == Oid::INVALID { oid } else { range });
+        let mut parts: Vec<Oid> = [element, bound].into_iter().filter(|part| *part != Oid::INVALID).collect();
+        if pg_sys::get_typtype(oid) as u8 == pg_sys::TYPTYPE_COMPOSITE {
+            let descriptor = pg_sys::lookup_rowtype_tupdesc(oid, -1);
+            for index in 0..(*descriptor).natts as usize {
+                let attribute = &*compat::attribute(descriptor, index);
+                if !attribute.attisdropped {
+                    parts.push(attribute.atttypid);
+                }
+            }
+            if (*descriptor).tdrefcount >= 0 {
+                pg_sys::DecrTupleDescRefCount(descriptor);
+            }
+        }
+        parts
+    }
+}
+
 fn equal_is_identical(family: Oid, input_type: Oid, collation: Oid) -> bool {
     // SAFETY: the support function takes the operator class's input type and the collation; that is how the server
     // itself calls it to decide on deduplication in indexes.
@@ -145,6 +169,12 @@ pub fn builtin_name(oid: Oid) -> Option<String> {
     }
 }
 
+/// True if the function's last parameter is VARIADIC.
+pub fn is_variadic(function: Oid) -> bool {
+    // SAFETY: the function exists.
+    unsafe { pg_sys::get_func_variadictype(function) != Oid::INVALID }
+}
+
 /// `pg_proc.provolatile`.
 pub fn volatility(function: Oid) -> Volatility {
     // SAFETY: the function exists.
@@ -200,7 +230,14 @@ pub fn sort_operator(operator: Oid, oid: Oid) -> (bool, Option<String>) {
     }
 }
 
-fn operator_text(operator: Oid) -> String {
+/// The operator that is true where this one is false.
+pub fn negator(operator: Oid) -> Option<Oid> {
+    // SAFETY: syscache look-up by a valid operator OID.
+    Some(unsafe { pg_sys::get_negator(operator) }).filter(|negator| *negator != Oid::INVALID)
+}
+
+/// The operator as it can stand between two operands under any search path.
+pub fn operator_text(operator: Oid) -> String {
     // SAFETY: the operator exists; the tuple is released after its fields are copied.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(pg_sys::SysCacheIdentifier::OPEROID as i32, operator.into());
@@ -242,6 +279,15 @@ pub struct Relation {
     pub attributes: Vec<Attribute>,
     /// Attribute numbers of unique keys without NULLs (`design-review.md` 13.4), in index order.
     pub keys: Vec<Vec<i16>>,
+    pub indexes: Vec<Index>,
+}
+
+/// A valid, non-partial index on columns by their types' default equality.
+pub struct Index {
+    /// Attribute numbers, as far as the index is on plain columns.
+    pub columns: Vec<i16>,
+    /// No two rows are equal in all the columns, which are all there are.
+    pub is_unique: bool,
 }
 
 /// A live column of a relation.
@@ -267,7 +313,9 @@ pub fn relation(relid: Oid) -> Relation {
         let name = node::text(form.relname.data.as_ptr());
         let kind = form.relkind as u8;
         let attributes = attributes(open);
-        let keys = if matches!(kind, b'r' | b'p' | b'm') { keys(open, &attributes) } else { vec![] };
+        let is_indexable = matches!(kind, b'r' | b'p' | b'm');
+        let keys = if is_indexable { keys(open, &attributes) } else { vec![] };
+        let indexes = if is_indexable { indexes(open, &attributes) } else { vec![] };
         let found = Relation {
             relid,
             name: qualified(form.relnamespace, &name),
@@ -277,6 +325,7 @@ pub fn relation(relid: Oid) -> Relation {
             has_children: form.relhassubclass,
             attributes,
             keys,
+            indexes,
         };
         pg_sys::RelationClose(open);
         found
@@ -347,7 +396,51 @@ unsafe fn keys(open: pg_sys::Relation, attributes: &[Attribute]) -> Vec<Vec<i16>
     found
 }
 
+/// # Safety
+/// `open` is an open, locked relation.
+unsafe fn indexes(open: pg_sys::Relation, attributes: &[Attribute]) -> Vec<Index> {
+    let mut found = vec![];
+    // SAFETY: by contract; indexes are opened with the lock a reader takes and closed keeping it.
+    unsafe {
+        for index in node::oids(pg_sys::RelationGetIndexList(open)) {
+            let opened = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
+            let form = &*(*opened).rd_index;
+            let method = (*(*opened).rd_rel).relam;
+            let is_plain = |position: usize, attnum: i16| {
+                attributes.iter().any(|attribute| {
+                    let family = match method {
+                        pg_sys::BTREE_AM_OID => default_family(attribute.oid),
+                        pg_sys::HASH_AM_OID => default_hash_family(attribute.oid),
+                        _ => Oid::INVALID,
+                    };
+                    attribute.attnum == attnum
+                        && family != Oid::INVALID
+                        && *(*opened).rd_indcollation.add(position) == attribute.collation
+                        && *(*opened).rd_opfamily.add(position) == family
+                })
+            };
+            if form.indisvalid && pg_sys::RelationGetIndexPredicate(opened).is_null() {
+                let all = form.indkey.values.as_slice(form.indnkeyatts as usize);
+                let plain =
+                    all.iter().enumerate().take_while(|(position, attnum)| is_plain(*position, **attnum));
+                let columns: Vec<i16> = plain.map(|(_, attnum)| *attnum).collect();
+                if !columns.is_empty() {
+                    let is_unique = form.indisunique && form.indimmediate && columns.len() == all.len();
+                    found.push(Index { columns, is_unique });
+                }
+            }
+            pg_sys::index_close(opened, pg_sys::NoLock as i32);
+        }
+    }
+    found
+}
+
 fn default_family(oid: Oid) -> Oid {
     // SAFETY: the type exists, a column has it.
     unsafe { (*pg_sys::lookup_type_cache(oid, pg_sys::TYPECACHE_BTREE_OPFAMILY as i32)).btree_opf }
+}
+
+fn default_hash_family(oid: Oid) -> Oid {
+    // SAFETY: the type exists, a column has it.
+    unsafe { (*pg_sys::lookup_type_cache(oid, pg_sys::TYPECACHE_HASH_OPFAMILY as i32)).hash_opf }
 }

@@ -18,10 +18,13 @@ macro_rules! finfo {
         }
     };
 }
+pub(crate) use finfo;
 
 finfo!(pg_finfo_pgt_image);
 finfo!(pg_finfo_pgt_hash_v1);
 finfo!(pg_finfo_pgt_single_row);
+finfo!(pg_finfo_pgt_row_count);
+finfo!(pg_finfo_pgt_frontier_time);
 finfo!(pg_finfo_pgt_guard);
 
 /// The arguments of a call.
@@ -194,6 +197,61 @@ pub unsafe extern "C-unwind" fn pgt_single_row(fcinfo: pg_sys::FunctionCallInfo)
         (*fcinfo).isnull = arguments[1].isnull;
         arguments[1].value
     }
+}
+
+/// `pgtrickle.row_count(n int8, is_offset bool) returns int8`: `n`, which the server would refuse as a LIMIT or OFFSET
+/// if it is negative. Strict.
+///
+/// # Safety
+/// Called by the function manager.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn pgt_row_count(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: two arguments by declaration, none of them NULL.
+    let arguments = unsafe { arguments(fcinfo) };
+    if (arguments[0].value.value() as i64) < 0 {
+        if arguments[1].value.value() != 0 {
+            let code = PgSqlErrorCode::ERRCODE_INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE;
+            ereport!(ERROR, code, "OFFSET must not be negative");
+        }
+        let code = PgSqlErrorCode::ERRCODE_INVALID_ROW_COUNT_IN_LIMIT_CLAUSE;
+        ereport!(ERROR, code, "LIMIT must not be negative");
+    }
+    arguments[0].value
+}
+
+thread_local! {
+    /// The time of the frontier the running refresh starts from.
+    static FRONTIER_TIME: Cell<Option<i64>> = const { Cell::new(None) };
+}
+
+/// Runs `body`, whose programs compute the change since `time`.
+pub fn since<T>(time: i64, body: impl FnOnce() -> T) -> T {
+    struct Reset(Option<i64>);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            FRONTIER_TIME.set(self.0);
+        }
+    }
+    let _reset = Reset(FRONTIER_TIME.replace(Some(time)));
+    body()
+}
+
+/// `pgtrickle.frontier_time() returns timestamptz`: the time that the last refresh saw, in a refresh.
+///
+/// # Safety
+/// Called by the function manager.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn pgt_frontier_time(_fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    let Some(time) = FRONTIER_TIME.get() else {
+        ereport!(
+            ERROR,
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "pgtrickle.frontier_time() has a value only within a refresh"
+        );
+    };
+    pg_sys::Datum::from(time)
 }
 
 thread_local! {

@@ -29,6 +29,9 @@ pub fn count() -> u64 {
             }
         }
     }
+    // A session inside a transaction hears of others' changes only when it takes a new lock.
+    // SAFETY: inside a transaction, as every caller is.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
     COUNT.get()
 }
 

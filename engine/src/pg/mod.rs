@@ -3,9 +3,11 @@
 //! "Safe" here means: a value of these types cannot be used to read freed server memory, and dropping one while an
 //! error unwinds does nothing, because (sub)transaction abort already owns that cleanup.
 
+pub mod append;
 pub mod background;
 #[cfg(not(debug_assertions))]
 pub mod backtrace;
+pub mod capture;
 pub mod checked;
 pub mod compat;
 pub mod deparse;

@@ -7,7 +7,7 @@
 use pgrx::pg_guard;
 use pgrx::pg_sys;
 use pgrx::pg_sys::NodeTag;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 
 /// A node of a tree; null where the server says so.
 pub type Tree = *mut pg_sys::Node;
@@ -28,12 +28,13 @@ tagged! {
     JoinExpr T_JoinExpr, FromExpr T_FromExpr, TargetEntry T_TargetEntry, SortGroupClause T_SortGroupClause,
     GroupingSet T_GroupingSet, SetOperationStmt T_SetOperationStmt, CommonTableExpr T_CommonTableExpr,
     RawStmt T_RawStmt, SelectStmt T_SelectStmt, PlannedStmt T_PlannedStmt, Var T_Var, Const T_Const, Param T_Param,
-    Aggref T_Aggref, GroupingFunc T_GroupingFunc, WindowFunc T_WindowFunc, SubLink T_SubLink, FuncExpr T_FuncExpr,
+    Aggref T_Aggref, GroupingFunc T_GroupingFunc, WindowFunc T_WindowFunc, WindowClause T_WindowClause, SubLink T_SubLink, FuncExpr T_FuncExpr,
     OpExpr T_OpExpr, ScalarArrayOpExpr T_ScalarArrayOpExpr, BoolExpr T_BoolExpr, RelabelType T_RelabelType,
     CoerceViaIO T_CoerceViaIO, ArrayCoerceExpr T_ArrayCoerceExpr, CaseExpr T_CaseExpr, CaseWhen T_CaseWhen,
     ArrayExpr T_ArrayExpr, RowExpr T_RowExpr, CoalesceExpr T_CoalesceExpr, MinMaxExpr T_MinMaxExpr,
     SQLValueFunction T_SQLValueFunction, NullTest T_NullTest, BooleanTest T_BooleanTest, NextValueExpr T_NextValueExpr,
     FieldSelect T_FieldSelect, CollateExpr T_CollateExpr, RangeTblFunction T_RangeTblFunction,
+    TableFunc T_TableFunc, JsonConstructorExpr T_JsonConstructorExpr,
 }
 
 /// The node as a `T`, if it is one.
@@ -245,6 +246,64 @@ unsafe extern "C-unwind" fn transform(node: Tree, context: *mut c_void) -> Tree 
     }
 }
 
+struct QueryMutateState<'a> {
+    replace: &'a mut dyn FnMut(Tree, u32) -> Option<Tree>,
+    level: u32,
+}
+
+/// A copy of a query in which every node that `replace` answers is replaced, parents first, at any depth. `replace` is
+/// told how many queries it is in: the query's own parts are in 1.
+pub fn mutate_query(query: Tree, replace: &mut dyn FnMut(Tree, u32) -> Option<Tree>) -> Tree {
+    let mut state = QueryMutateState { replace, level: 0 };
+    // SAFETY: the callback takes the state it is given here, which outlives the mutation.
+    unsafe { transform_query(query, std::ptr::from_mut(&mut state).cast()) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn transform_query(node: Tree, context: *mut c_void) -> Tree {
+    if node.is_null() {
+        return node;
+    }
+    // SAFETY: `mutate_query` passes the state; no other reference to it is alive during the calls.
+    unsafe {
+        let state = context.cast::<QueryMutateState>();
+        if tag(node) == NodeTag::T_Query {
+            (*state).level += 1;
+            let mutated = pg_sys::query_tree_mutator_impl(node.cast(), Some(transform_query), context, 0);
+            (*state).level -= 1;
+            return mutated.cast();
+        }
+        match ((*state).replace)(node, (*state).level) {
+            Some(replaced) => replaced,
+            None => pg_sys::expression_tree_mutator_impl(node, Some(transform_query), context),
+        }
+    }
+}
+
+/// A copy of a query whose range table entries, at any depth, have names of their own that start with `prefix`, so
+/// that no reference put into its text is taken for one of theirs.
+pub fn rename_entries(query: Tree, prefix: &str) -> Tree {
+    let renamed = copy(query);
+    let mut count = 0;
+    walk(renamed, &mut |found, _| {
+        if tag(found) == NodeTag::T_RangeTblEntry {
+            count += 1;
+            let name = CString::new(format!("{prefix}q{count}")).unwrap_or_default();
+            // SAFETY: the entry belongs to the copy, whose aliases nothing else refers to.
+            unsafe {
+                let entry = found.cast::<pg_sys::RangeTblEntry>();
+                for alias in [(*entry).alias, (*entry).eref] {
+                    if !alias.is_null() {
+                        (*alias).aliasname = pg_sys::pstrdup(name.as_ptr());
+                    }
+                }
+            }
+        }
+        Walk::Into
+    });
+    renamed
+}
+
 struct FunctionState<'a> {
     see: &'a mut dyn FnMut(pg_sys::Oid),
 }
@@ -284,4 +343,13 @@ pub fn lift(node: Tree, levels: u32) -> Tree {
     // SAFETY: works on the copy; only references that point at least `levels` out are changed.
     unsafe { pg_sys::IncrementVarSublevelsUp(lifted, -(levels as i32), levels as i32) };
     lifted
+}
+
+/// A copy of an expression without references beyond it, moved into `levels` subqueries: its references lie that much
+/// further out.
+pub fn lower(node: Tree, levels: u32) -> Tree {
+    let lowered = copy(node);
+    // SAFETY: works on the copy.
+    unsafe { pg_sys::IncrementVarSublevelsUp(lowered, levels as i32, 0) };
+    lowered
 }

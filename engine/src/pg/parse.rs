@@ -40,6 +40,23 @@ pub fn rewrite(query: &pg_sys::Query) -> Option<&'static mut pg_sys::Query> {
     }
 }
 
+/// Replaces calls of `statement_timestamp()` in the query itself, not in views beneath it, by calls of `now()`.
+pub fn statement_time_as_now(query: &mut pg_sys::Query) {
+    let mut see = |found: Tree, _: u32| {
+        if let Some(call) = node::cast::<pg_sys::FuncExpr>(found)
+            && call.funcid == pg_sys::Oid::from(pg_sys::F_STATEMENT_TIMESTAMP)
+        {
+            // SAFETY: the tree is the analysis's own and no other reference to the node is alive; both functions have
+            // no arguments and the same result type.
+            unsafe {
+                (*found.cast::<pg_sys::FuncExpr>()).funcid = pg_sys::Oid::from(pg_sys::F_NOW);
+            }
+        }
+        node::Walk::Into
+    };
+    node::walk_query(query, &mut see);
+}
+
 /// Plans a rewritten query, so that what the server cannot plan raises its error here.
 pub fn plan(query: &pg_sys::Query, text: &str) -> Option<&'static pg_sys::PlannedStmt> {
     let text = server_text(text)?;
@@ -114,6 +131,34 @@ pub fn relabel(expression: Tree, oid: pg_sys::Oid, typmod: i32, collation: pg_sy
     }
 }
 
+/// What `CURRENT_DATE` and its relatives are of the time `now`.
+pub fn of_standard(value: &pg_sys::SQLValueFunction, now: Tree) -> Option<Tree> {
+    // SAFETY: the casts exist; the input expression stays valid.
+    let cast = unsafe {
+        pg_sys::coerce_to_target_type(
+            std::ptr::null_mut(),
+            now,
+            pg_sys::TIMESTAMPTZOID,
+            value.type_,
+            value.typmod,
+            pg_sys::CoercionContext::COERCION_EXPLICIT,
+            pg_sys::CoercionForm::COERCE_EXPLICIT_CAST,
+            -1,
+        )
+    };
+    (!cast.is_null()).then_some(cast)
+}
+
+/// A copy of a call of an operator with other operands of the same types.
+pub fn with_operands(call: Tree, operands: &[Tree]) -> Tree {
+    let copy = node::copy(call);
+    if node::cast::<pg_sys::OpExpr>(copy).is_some() {
+        // SAFETY: the copy is ours alone, and the tag says what it is.
+        unsafe { (*copy.cast::<pg_sys::OpExpr>()).args = node::make_list(operands) };
+    }
+    copy
+}
+
 /// `NOT expression`.
 pub fn negate(expression: Tree) -> Tree {
     // SAFETY: allocates a node over the expression.
@@ -163,4 +208,22 @@ pub fn grouping_sets(query: &pg_sys::Query) -> Vec<Vec<i32>> {
         })
     };
     node::nodes(sets).into_iter().map(|set| node::integers(set.cast())).collect()
+}
+
+/// The query as a subquery of an expression.
+pub fn scalar_subquery(query: Tree) -> Tree {
+    let link = node::make::<pg_sys::SubLink>();
+    link.subLinkType = pg_sys::SubLinkType::EXPR_SUBLINK;
+    link.subselect = query;
+    link.location = -1;
+    node::tree(link)
+}
+
+/// The same kind of subquery over another test and query.
+pub fn with_subquery(link: &pg_sys::SubLink, test: Tree, query: Tree) -> Tree {
+    let changed = node::make::<pg_sys::SubLink>();
+    *changed = *link;
+    changed.testexpr = test;
+    changed.subselect = query;
+    node::tree(changed)
 }

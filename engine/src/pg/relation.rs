@@ -145,6 +145,12 @@ pub fn facts(relid: u32) -> Option<Facts> {
     }
 }
 
+/// Makes every backend forget what it knows of a relation, when this transaction commits; this one at its next command.
+pub fn invalidate(relid: u32) {
+    // SAFETY: raises if the relation does not exist.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(pg_sys::Oid::from(relid)) }
+}
+
 /// Makes `dependent` go when `owner` goes (both relations).
 pub fn depend_automatically(dependent: u32, owner: u32) {
     let address = |relid: u32| pg_sys::ObjectAddress {

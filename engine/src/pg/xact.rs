@@ -18,6 +18,12 @@ pub fn assign_xid() -> u64 {
     unsafe { pg_sys::GetTopFullTransactionId().value }
 }
 
+/// `now()`, in microseconds as the server counts them.
+pub fn time() -> i64 {
+    // SAFETY: reads a variable of the backend.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
+}
+
 /// The cluster's identifier.
 pub fn system_identifier() -> i64 {
     // SAFETY: reads shared memory set at start.

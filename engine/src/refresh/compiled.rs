@@ -10,10 +10,11 @@ use crate::pg::deparse::PinnedSettings;
 use crate::pg::exec::Executor;
 use crate::pg::value::Param;
 use crate::pg::{invalidation, relation, security};
+use pg_trickle_core::delta;
 use pg_trickle_core::maintain::{self, ApplyOptions, Maintenance, Names, TableShape};
 use pg_trickle_core::program::Program;
-use pg_trickle_core::query::{Analyzed, Construct, SourceInfo, Unsupported};
-use pg_trickle_core::types::SourceId;
+use pg_trickle_core::query::{Analyzed, Construct, SourceInfo, StableClass, Unsupported};
+use pg_trickle_core::types::{SourceId, Volatility};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
@@ -29,6 +30,10 @@ pub struct Compiled {
     pub shape: TableShape,
     /// How it is maintained differentially, or why not.
     pub maintenance: std::result::Result<Maintenance, Unsupported>,
+    /// A volatile construct, which no definition may have.
+    pub volatile: Option<Construct>,
+    /// Nothing but its sources changes the result.
+    pub is_still: bool,
     /// Delta programs by changed sources.
     deltas: RefCell<HashMap<DeltaKey, Rc<Program>>>,
 }
@@ -89,7 +94,12 @@ pub fn definition_text(executor: &Executor, query_view: u32) -> Option<String> {
 }
 
 /// How a query is maintained, or why it is not.
-pub fn maintenance(analyzed: &Analyzed, names: &Names) -> std::result::Result<Maintenance, Unsupported> {
+/// `states` are the state tables that were made for it, none for a new one.
+pub fn maintenance(
+    analyzed: &Analyzed,
+    names: &Names,
+    states: &[String],
+) -> std::result::Result<Maintenance, Unsupported> {
     let has_children = |relid| relation::facts(relid).is_some_and(|facts| facts.may_have_children);
     // Changes of children are captured with those of their parent and cannot be told apart.
     let only =
@@ -100,7 +110,18 @@ pub fn maintenance(analyzed: &Analyzed, names: &Names) -> std::result::Result<Ma
             reason: "The table has partitions or inheritance children.".to_owned(),
         });
     }
-    analyzed.plan.clone().and_then(|plan| maintain::plan(&plan, &analyzed.sources, names))
+    let planned =
+        analyzed.plan.clone().and_then(|plan| maintain::plan(&plan, &analyzed.sources, names, states));
+    planned.map_err(|unsupported| named_by_query(unsupported, analyzed))
+}
+
+/// The core does not know how the query reads the time.
+fn named_by_query(unsupported: Unsupported, analyzed: &Analyzed) -> Unsupported {
+    let timed = analyzed.stable_constructs.iter().find(|stable| stable.class == StableClass::Time);
+    match timed.filter(|_| unsupported.construct.name == delta::TIME) {
+        Some(timed) => Unsupported { construct: timed.construct.clone(), ..unsupported },
+        None => unsupported,
+    }
 }
 
 fn compile(executor: &Executor, stream_table: &StreamTable) -> Result<Compiled> {
@@ -112,8 +133,12 @@ fn compile(executor: &Executor, stream_table: &StreamTable) -> Result<Compiled> 
         })?;
     let analyzed =
         security::run_as(stream_table.owner, &stream_table.settings, || crate::analyze::analyze(&query_sql))?;
-    let maintenance = maintenance(&analyzed, &stream_table.names());
+    let maintenance = maintenance(&analyzed, &stream_table.names(), &stream_table.state_tables);
+    let volatile =
+        analyzed.volatile_construct.clone().filter(|_| analyzed.volatility == Volatility::Volatile);
+    let is_still = analyzed.stable_constructs.iter().all(|stable| stable.class == StableClass::Settings);
     // The stored key is the one the indexes and the apply programs were made for.
     let shape = TableShape { columns: analyzed.columns, key: stream_table.key.clone() };
-    Ok(Compiled { query_sql, sources: analyzed.sources, shape, maintenance, deltas: RefCell::default() })
+    let (sources, deltas) = (analyzed.sources, RefCell::default());
+    Ok(Compiled { query_sql, sources, shape, maintenance, volatile, is_still, deltas })
 }

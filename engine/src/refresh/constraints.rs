@@ -27,7 +27,7 @@ impl Constraints {
         // path when in doubt only costs an update in place.
         let own = i64::from(stream_table.key.as_ref().is_some_and(|key| !key.is_empty()));
         Constraints {
-            options: ApplyOptions { has_extra_unique: row.int(0) > own },
+            options: ApplyOptions { has_extra_unique: row.int(0) > own, is_foreign: false },
             deferrable: row.optional_text(1),
             deferred: row.optional_text(2),
         }

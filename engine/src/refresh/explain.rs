@@ -4,7 +4,7 @@ use crate::catalog::definition::{self, StreamTable};
 use crate::error::Result;
 use crate::pg::exec::Executor;
 use crate::refresh::compiled;
-use pg_trickle_core::maintain::ApplyOptions;
+use pg_trickle_core::maintain::{ApplyOptions, Work};
 use pg_trickle_core::program::{Action, Program};
 use pg_trickle_core::types::SourceId;
 use serde_json::{Value, json};
@@ -29,6 +29,8 @@ struct SourceExplanation {
     name: String,
     captured: bool,
     columns: Vec<String>,
+    /// How the work of a refresh after a change of this source grows, and why.
+    work: Option<Work>,
     /// Steps of the program for a change of this source alone: label and SQL.
     steps: Vec<(String, String)>,
 }
@@ -42,7 +44,13 @@ pub fn explain(executor: &Executor, stream_table: &StreamTable) -> Result<Explan
         let changed = BTreeSet::from([SourceId(index as u32)]);
         let program =
             if differential { compiled.delta(&changed, ApplyOptions::default()).ok() } else { None };
+        let work = if differential {
+            compiled.maintenance.as_ref().ok().and_then(|plan| plan.work(SourceId(index as u32)).ok())
+        } else {
+            None
+        };
         SourceExplanation {
+            work,
             name: source.name.clone(),
             captured: dependencies
                 .iter()
@@ -96,6 +104,12 @@ impl Explanation {
         for source in &self.sources {
             let capture = if source.captured { "captured" } else { "not captured" };
             line("\nsource", &format!("{} ({capture}): {}", source.name, source.columns.join(", ")));
+            if let Some(work) = &source.work {
+                line("work", work.class.words());
+                for reason in &work.reasons {
+                    line("  because", reason);
+                }
+            }
             for (label, sql) in &source.steps {
                 line(&format!("-- {label}"), &format!("\n{sql}"));
             }
@@ -119,7 +133,12 @@ impl Explanation {
             .map(|source| {
                 let steps: Vec<Value> =
                     source.steps.iter().map(|(label, sql)| json!({"label": label, "sql": sql})).collect();
-                json!({"name": source.name, "captured": source.captured, "columns": source.columns, "steps": steps})
+                let work = source.work.as_ref();
+                let work = work.map(|work| json!({"class": work.class.words(), "reasons": work.reasons}));
+                json!({
+                    "name": source.name, "captured": source.captured, "columns": source.columns, "work": work,
+                    "steps": steps,
+                })
             })
             .collect();
         json!({

@@ -8,7 +8,8 @@ use crate::pg::xact;
 use pg_trickle_core::frontier::Frontier;
 use pg_trickle_core::program::{RelationColumn, source_delta_name};
 use pg_trickle_core::query::SourceInfo;
-use pg_trickle_core::types::{SourceId, TypeRef};
+use pg_trickle_core::sql::identity;
+use pg_trickle_core::types::{Column, SourceId, TypeRef};
 
 /// The pending rows of a source before consolidation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,29 +82,13 @@ pub fn consolidate(
                 })
                 .collect();
             format!(
-                "SELECT {columns}b.weight FROM {table} AS b WHERE {}",
+                "SELECT {columns}b.weight AS w FROM {table} AS b WHERE {}",
                 frontier.pending_sql(source.relid, "b")
             )
         })
         .collect();
-    let mut outputs = String::new();
-    let mut groups = Vec::new();
-    for (index, column) in source.columns.iter().enumerate() {
-        let name = format!("c{}", index + 1);
-        if column.column.ty.equal_image {
-            outputs += &format!("p.{name}, ");
-            groups.push(format!("p.{name}"));
-        } else {
-            outputs += &format!("pg_catalog.any_value(p.{name}) AS {name}, ");
-            groups.push(format!("pgtrickle.image(p.{name})"));
-        }
-    }
-    let grouping = if groups.is_empty() { String::new() } else { format!("GROUP BY {} ", groups.join(", ")) };
-    let sql = format!(
-        "SELECT {outputs}pg_catalog.sum(p.weight)::pg_catalog.int8 AS w FROM ({}) AS p {grouping}\
-         HAVING pg_catalog.sum(p.weight) OPERATOR(pg_catalog.<>) 0",
-        arms.join(" UNION ALL ")
-    );
+    let columns: Vec<Column> = source.columns.iter().map(|column| column.column.clone()).collect();
+    let sql = identity::consolidate(&columns, &arms.join(" UNION ALL "));
     executor.keep(&source_delta_name(id), &relation_columns(source, width), &sql, Planning::Once)
 }
 

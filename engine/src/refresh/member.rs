@@ -5,11 +5,11 @@ use crate::catalog;
 use crate::catalog::definition::{self, Dependency, StreamTable};
 use crate::catalog::progress::{self, Home, Outcome, Progress};
 use crate::error::{Error, Result};
-use crate::lifecycle::rekey;
+use crate::lifecycle::{redefine, rekey};
 use crate::pg::exec::Executor;
 use crate::pg::plans::Planning;
 use crate::pg::value::Param;
-use crate::pg::{checked, relation, security, snapshot, xact};
+use crate::pg::{checked, fmgr, relation, security, snapshot, xact};
 use crate::refresh::compiled::{self, Compiled};
 use crate::refresh::constraints::Constraints;
 use crate::refresh::gather::{self, Pending};
@@ -53,9 +53,28 @@ struct Source {
 
 /// Brings one stream table to the session's snapshot. With `force` the table is recomputed whatever is pending.
 pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Result<Refreshed> {
+    refresh_because(session, stream_table, force.then_some("reinitialization asked for"))
+}
+
+/// Why a stream table is recomputed whose contents were made under another definition.
+const REDEFINED: &str = "function replaced or view redefined";
+
+/// The same, with the reason to recompute that the caller has.
+fn refresh_because(
+    session: &Session,
+    stream_table: &StreamTable,
+    forced: Option<&'static str>,
+) -> Result<Refreshed> {
     let started = Instant::now();
     let executor = &session.executor;
     let progress = current_progress(session, stream_table)?;
+    if let Some(fingerprint) = redefine::changed_fingerprint(stream_table) {
+        redefine::adopt(executor, stream_table, &fingerprint)?;
+        let renewed = reloaded(executor, stream_table)?;
+        let refreshed = refresh_because(session, &renewed, Some(REDEFINED))?;
+        redefine::settle(executor, &renewed)?;
+        return Ok(refreshed);
+    }
     let dependencies = definition::dependencies(executor, stream_table.pgt_id);
     check_rights(executor, stream_table, &dependencies)?;
     check_hostile_objects(executor, stream_table)?;
@@ -64,7 +83,7 @@ pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Re
     let reason = if unlogged && !has_sentinel(executor, stream_table) {
         Some("an unlogged source may have been emptied by a crash")
     } else {
-        reason_to_recompute(session, stream_table, &progress, &sources, force)
+        reason_to_recompute(session, stream_table, &progress, &sources, forced)
     };
     let is_pending = sources.iter().any(|source| source.pending.rows > 0);
     let positions = sources
@@ -77,13 +96,14 @@ pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Re
         return Ok(Refreshed { action: Action::NoData, counts: RowCounts::default(), positions });
     }
     let compiled = compiled::load(executor, stream_table)?;
-    if let Some(maintenance) = compiled.outgrown(stream_table) {
+    let is_foreign = forced == Some(REDEFINED);
+    if let Some(maintenance) = compiled.outgrown(stream_table).filter(|_| !is_foreign) {
         rekey::rekey(executor, stream_table, maintenance);
-        let renewed = definition::load(executor, stream_table.pgt_id)
-            .ok_or_else(|| Error::NoSuchStreamTable { name: stream_table.display_name() })?;
-        return refresh(session, &renewed, true);
+        let renewed = reloaded(executor, stream_table)?;
+        return refresh_because(session, &renewed, Some("key of the stream table changed"));
     }
-    let constraints = Constraints::load(executor, stream_table);
+    let mut constraints = Constraints::load(executor, stream_table);
+    constraints.options.is_foreign = is_foreign;
     let choice = Choice { stream_table, compiled: &compiled, constraints: &constraints };
     let (task, counts) = match choice.recompute_first(progress.state_is_valid, reason)? {
         Some(task) => choice.run(executor, task)?,
@@ -92,7 +112,15 @@ pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Re
                 progress.frontier.as_ref().expect("without a frontier there is a reason to recompute");
             let (changed, rows) =
                 catalog::as_extension(|| gather_changes(executor, &compiled, frontier, &sources));
-            choice.run(executor, choice.change(&changed, rows)?)?
+            let task = choice.change(&changed, rows)?;
+            let (task, counts) = fmgr::since(frontier.time, || choice.run(executor, task))?;
+            // Time has passed over nothing: the frontier may stay where it is.
+            if !is_pending && counts == RowCounts::default() && task.action == Action::Differential {
+                executor.clear_relations();
+                checked::note(stream_table.pgt_id);
+                return Ok(Refreshed { action: Action::NoData, counts, positions });
+            }
+            (task, counts)
         }
     };
     catalog::as_extension(|| {
@@ -107,6 +135,11 @@ pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Re
     });
     executor.clear_relations();
     Ok(Refreshed { action: task.action, counts, positions })
+}
+
+fn reloaded(executor: &Executor, stream_table: &StreamTable) -> Result<StreamTable> {
+    definition::load(executor, stream_table.pgt_id)
+        .ok_or_else(|| Error::NoSuchStreamTable { name: stream_table.display_name() })
 }
 
 /// Fills a new, empty stream table and stores its first frontier.
@@ -255,12 +288,15 @@ fn reason_to_recompute(
     stream_table: &StreamTable,
     progress: &Progress,
     sources: &[Source],
-    force: bool,
+    forced: Option<&'static str>,
 ) -> Option<&'static str> {
     let Some(frontier) = &progress.frontier else {
         return Some(if progress.is_foreign { "frontier of another cluster" } else { "not populated" });
     };
-    if force || progress.needs_reinit {
+    if forced.is_some() {
+        return forced;
+    }
+    if progress.needs_reinit {
         return Some("reinitialization asked for");
     }
     if sources.iter().any(|source| source.pending.has_marker) {
@@ -352,7 +388,14 @@ fn finish(
     for source in sources.iter().filter(|source| source.position > 0) {
         consumed.insert(source.relid, source.position);
     }
-    let frontier = Frontier { snapshot: session.snapshot.clone().with_own(Some(own_xid)), own_xid, consumed };
+    let frontier = Frontier {
+        snapshot: session.snapshot.clone().with_own(Some(own_xid)),
+        own_xid,
+        consumed,
+        time: xact::time(),
+    };
+    // The time of this refresh may be earlier than that of a later one that found nothing to do.
+    checked::forget(stream_table.pgt_id);
     let elapsed_ms = started.elapsed().as_secs_f64() * 1000.0;
     progress::store(
         &session.executor,

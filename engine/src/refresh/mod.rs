@@ -13,6 +13,7 @@ pub mod constraints;
 pub mod explain;
 pub mod gather;
 pub mod member;
+pub mod recommend;
 pub mod run;
 pub mod task;
 pub mod verify;
@@ -58,11 +59,13 @@ impl Action {
     }
 }
 
-/// Rows written to the stream table.
+/// Rows written to the stream table and its states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RowCounts {
     pub inserted: u64,
     pub deleted: u64,
+    /// Rows of states.
+    pub state: u64,
 }
 
 impl RowCounts {
@@ -74,7 +77,7 @@ impl RowCounts {
                 self.inserted += rows;
                 self.deleted += rows;
             }
-            Counts::State => {}
+            Counts::State => self.state += rows,
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::refresh::compiled::Compiled;
 use crate::refresh::constraints::Constraints;
 use crate::refresh::member::not_differential;
 use crate::refresh::{Action, RowCounts, run};
-use pg_trickle_core::maintain::recompute_by_query;
+use pg_trickle_core::maintain::{Maintenance, recompute_by_query};
 use pg_trickle_core::program::Program;
 use pg_trickle_core::types::SourceId;
 use std::collections::BTreeSet;
@@ -55,9 +55,10 @@ impl Choice<'_> {
         }
     }
 
-    /// The task for a change of these sources.
+    /// The task for a change of these sources, and of the time if the query reads it.
     pub fn change(&self, changed: &BTreeSet<SourceId>, delta_rows: u64) -> Result<Task> {
-        let program = if changed.is_empty() {
+        let reads_time = self.compiled.maintenance.as_ref().is_ok_and(Maintenance::reads_time);
+        let program = if changed.is_empty() && !reads_time {
             None
         } else {
             Some(self.compiled.delta(changed, self.constraints.options).map_err(not_differential)?)

@@ -55,17 +55,7 @@ pub fn verify(name: Option<&str>, repair: bool) -> Result<Vec<Finding>> {
 /// values that only represent an equality class compared by `=` and floats to seven digits.
 fn contents(executor: &Executor, stream_table: &StreamTable, compiled: &Compiled) -> Result<Finding> {
     let columns = &compiled.shape.columns;
-    let body = difference(&compiled.shape, &stream_table.names(), &compiled.query_sql);
-    let step = output_step(columns, &body);
-    run::run(
-        executor,
-        stream_table,
-        &Program { steps: vec![step], output: Some(OUTPUT.to_owned()) },
-        Planning::Once,
-    )?;
-    let mut finding = security::run_as(stream_table.owner, &stream_table.settings, || {
-        count(executor, &format!("SELECT o.w AS w FROM {OUTPUT} AS o"))
-    });
+    let mut finding = difference_from(executor, stream_table, compiled, &compiled.query_sql)?;
     if finding.missing + finding.surplus > 0 {
         let value = |index: usize| {
             let name = format!("o.c{}", index + 1);
@@ -88,10 +78,43 @@ fn contents(executor: &Executor, stream_table: &StreamTable, compiled: &Compiled
         if tolerant.missing + tolerant.surplus == 0 {
             finding =
                 Finding { detail: Some("equal up to representation of equal values".to_owned()), ..tolerant };
+        } else if let Some(query) = tie_breaking_query(compiled) {
+            executor.clear_relations();
+            let kept = difference_from(executor, stream_table, compiled, &query)?;
+            if kept.missing + kept.surplus == 0 {
+                let detail = "equal with ties in the order in which they are kept".to_owned();
+                finding = Finding { detail: Some(detail), ..kept };
+            }
         }
     }
     executor.clear_relations();
     Ok(finding)
+}
+
+/// The stream table against a query for its contents. The difference stays in [`OUTPUT`].
+fn difference_from(
+    executor: &Executor,
+    stream_table: &StreamTable,
+    compiled: &Compiled,
+    query: &str,
+) -> Result<Finding> {
+    let body = difference(&compiled.shape, &stream_table.names(), query);
+    let step = output_step(&compiled.shape.columns, &body);
+    run::run(
+        executor,
+        stream_table,
+        &Program { steps: vec![step], output: Some(OUTPUT.to_owned()) },
+        Planning::Once,
+    )?;
+    Ok(security::run_as(stream_table.owner, &stream_table.settings, || {
+        count(executor, &format!("SELECT o.w AS w FROM {OUTPUT} AS o"))
+    }))
+}
+
+/// The query that orders ties as they are kept, if the definition leaves that open.
+fn tie_breaking_query(compiled: &Compiled) -> Option<String> {
+    let maintenance = compiled.maintenance.as_ref().ok().filter(|maintenance| maintenance.breaks_ties())?;
+    maintenance.query().ok()
 }
 
 /// Sums of the positive and negative weights of a query with a column `w`.
@@ -125,24 +148,23 @@ fn states(wave: &Wave, stream_table: &StreamTable, compiled: &Compiled) -> Resul
             .collect(),
         output: None,
     };
-    let is_prefix =
-        |index: usize| matches!(maintenance.staged().stages[index].operator, Operator::TopK { .. });
+    let is_prefix = |table: &str| {
+        let stage = maintenance.stage_of(table);
+        stage.is_some_and(|stage| matches!(stage.operator, Operator::TopK { .. }))
+    };
     let mut findings = Ok(vec![]);
     // The error is the rollback that was asked for, or what raised before.
     let undone = xact::subtransaction(|| {
         for (index, table) in stream_table.state_tables.iter().enumerate() {
-            let rows = state_rows(table, is_prefix(index));
+            let rows = state_rows(table, is_prefix(table));
             security::run_as(stream_table.owner, &stream_table.settings, || {
                 executor.keep_as_is(&before(index), &rows)
             });
         }
         findings = run::run(executor, stream_table, &fill, Planning::Once).map(|_| {
             let compare = |(index, table): (usize, &String)| {
-                let query = difference_of_states(
-                    &state_rows(table, is_prefix(index)),
-                    &before(index),
-                    is_prefix(index),
-                );
+                let is_prefix = is_prefix(table);
+                let query = difference_of_states(&state_rows(table, is_prefix), &before(index), is_prefix);
                 let counted =
                     security::run_as(stream_table.owner, &stream_table.settings, || count(executor, &query));
                 Finding { check: format!("state {table}"), ..counted }

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use pg_trickle_corpus::tpch::{Query, Scale, Stream};
+use pg_trickle_corpus::tpch::{Scale, Tpch};
+use pg_trickle_corpus::workload::Workload;
 use serde_json::Value;
 
 use crate::cluster::{Cluster, ClusterOptions, StartedCluster, wanted_backend};
@@ -101,24 +102,25 @@ fn demonstrate(options: &DemoOptions, cluster: &dyn Cluster, database: &str) -> 
     let started = session.client.query_one("SELECT to_char(now(), 'YYYY-MM-DD HH24:MI UTC')", &[])?.get(0);
 
     println!("loading TPC-H at scale {} into PostgreSQL {server_version} ...", options.scale);
+    let workload: Arc<dyn Workload> = Arc::new(Tpch::new(options.scale, options.seed));
     let clock = Instant::now();
-    load(&mut session.client, options.scale)?;
+    load(&mut session.client, workload.as_ref())?;
     let load_ms = milliseconds(clock);
 
     println!("creating 22 stream tables, schedule {SCHEDULE} ...");
     let subject = Subject::StreamTables { mode: Mode::Auto };
     subject.prepare(&mut session.client)?;
     freshness::create(&mut session.client, SCHEDULE)?;
-    let selected = Query::all(options.scale);
+    let selected = workload.queries();
     let mut queries = Vec::new();
     for query in &selected {
         queries.push(subject.create_with_schedule(&mut session, query, SCHEDULE)?);
     }
     summarize(&queries);
 
-    let stream = Stream::new(options.scale, options.seed, selected.clone());
     let mut failures_seen = Vec::new();
-    let (freshness, next_cycle) = stream_in(options, cluster, database, stream.clone(), &mut failures_seen)?;
+    let (freshness, next_cycle) =
+        stream_in(options, cluster, database, Arc::clone(&workload), &mut failures_seen)?;
 
     println!("pausing the schedules, verifying and measuring ...");
     for query in queries.iter_mut().filter(|query| query.refused.is_none()) {
@@ -131,18 +133,19 @@ fn demonstrate(options: &DemoOptions, cluster: &dyn Cluster, database: &str) -> 
         }
     }
     let mut oracles = Oracles::open()?;
-    let judged = oracles.judge_all(&mut session.client, &selected, &queries, None)?;
+    let judged = oracles.judge_all(&mut session.client, workload.as_ref(), &selected, &queries, None)?;
     for (query, judged) in queries.iter_mut().zip(judged) {
         query.populated =
             Some(Populated { rows: judged.rows, postgres: judged.postgres, duckdb: judged.duckdb });
     }
     let mut mutation_ms = Vec::new();
     for number in 0..MEASURED_CYCLES {
-        let cycle = stream.cycle(next_cycle + number);
+        let cycle = workload.cycle(next_cycle + number);
         mutation_ms.push(measured_cycle(
             &mut session.client,
             &subject,
             &mut oracles,
+            workload.as_ref(),
             &cycle,
             &selected,
             &mut queries,
@@ -163,13 +166,13 @@ fn demonstrate(options: &DemoOptions, cluster: &dyn Cluster, database: &str) -> 
         mutation_ms,
         freshness,
     };
-    failures_seen.extend(failures(&run));
+    failures_seen.extend(failures(&run, workload.idle_max()));
     let report = Report {
         title: "pg_trickle demonstration: TPC-H, 22 stream tables".to_owned(),
         command: options.command(),
         started,
         commit: commit(),
-        scale: options.scale.factor(),
+        size: workload.size(),
         seed: options.seed,
         cycles: MEASURED_CYCLES,
         mode: Mode::Auto.word().to_owned(),
@@ -205,12 +208,12 @@ fn stream_in(
     options: &DemoOptions,
     cluster: &dyn Cluster,
     database: &str,
-    stream: Stream,
+    workload: Arc<dyn Workload>,
     failures: &mut Vec<String>,
 ) -> Result<(Option<crate::report::Freshness>, u32)> {
     println!("orders stream in for {} s ...", options.seconds);
     let log = Arc::new(workload::Log::default());
-    let writer = workload::start(cluster.connect(database)?, stream, options.rate, Arc::clone(&log));
+    let writer = workload::start(cluster.connect(database)?, workload, options.rate, Arc::clone(&log));
     let mut reader = freshness::Reader::new(cluster.connect(database)?, Arc::clone(&log));
     let begin = Instant::now();
     let duration = Duration::from_secs(options.seconds);

@@ -6,7 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use pg_trickle_corpus::tpch::{Stream, Transaction};
+use pg_trickle_corpus::change::Transaction;
+use pg_trickle_corpus::workload::Workload;
 use postgres::Client;
 
 /// What the writer did so far; shared with the reader.
@@ -52,12 +53,17 @@ impl Log {
 }
 
 /// Starts the writer. It runs until it is stopped, and returns the first cycle it did not begin.
-pub(super) fn start(mut client: Client, stream: Stream, rate: f64, log: Arc<Log>) -> JoinHandle<Result<u32>> {
+pub(super) fn start(
+    mut client: Client,
+    workload: Arc<dyn Workload>,
+    rate: f64,
+    log: Arc<Log>,
+) -> JoinHandle<Result<u32>> {
     thread::spawn(move || {
         let begin = Instant::now();
         let mut cycle = 1;
         loop {
-            for transaction in &stream.cycle(cycle).transactions {
+            for transaction in &workload.cycle(cycle).transactions {
                 let due = begin + Duration::from_secs_f64(log.committed() as f64 / rate);
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 if log.is_stopped() {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use super::plan::{Supply, supply};
+use super::plan::{Supply, Version, supply};
 use super::{debian, duckdb, image, tools};
 use crate::cluster::{SUPPORTED_MAJORS, parse_majors, wanted_backend, wanted_majors};
 use crate::package::Server;
@@ -15,6 +15,17 @@ pub struct ProvisionArguments {
     /// PostgreSQL major versions, such as `16,17,18`; default: $PG_TRICKLE_PG, else all supported.
     #[arg(long)]
     pg: Option<String>,
+}
+
+/// Packages the extension for a version that the machine offers; returns where a server with it is.
+pub fn prepare(version: &Version) -> Result<Option<String>> {
+    Ok(match &version.supply {
+        Supply::Local(installation) => {
+            Some(Server::with_extension(installation)?.bindir.display().to_string())
+        }
+        Supply::Container(recipe) => Some(format!("image {}", image::image(recipe)?.tag)),
+        Supply::Missing(_) => None,
+    })
 }
 
 impl ProvisionArguments {
@@ -33,15 +44,9 @@ impl ProvisionArguments {
         let mut complete = true;
         for version in &versions {
             println!("{version}");
-            match &version.supply {
-                Supply::Local(installation) => {
-                    let server = Server::with_extension(installation)?;
-                    println!("    with the extension: {}", server.bindir.display());
-                }
-                Supply::Container(recipe) => {
-                    println!("    with the extension: image {}", image::image(recipe)?.tag);
-                }
-                Supply::Missing(_) => complete = false,
+            match prepare(version)? {
+                Some(place) => println!("    with the extension: {place}"),
+                None => complete = false,
             }
         }
         println!("DuckDB: {}", library.display());

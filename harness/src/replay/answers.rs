@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use pg_trickle_corpus::tpch::{Query, Scale, Table, query};
+use pg_trickle_corpus::tpch::{Query, Scale, Table, Tpch, query};
 use pg_trickle_oracle::compare::Row;
 use pg_trickle_oracle::duckdb::{DuckDb, Mirror};
 use pg_trickle_oracle::postgres::fetch;
@@ -34,7 +34,7 @@ impl AnswersOptions {
         let mut client = cluster.connect("postgres")?;
         let scale = Scale::new(1.0).map_err(anyhow::Error::msg)?;
         println!("loading scale 1 into PostgreSQL {} ...", self.pg);
-        load(&mut client, scale)?;
+        load(&mut client, &Tpch::new(scale, 1))?;
         println!("copying it to DuckDB ...");
         let mut mirror = Mirror::new(DuckDb::open(&crate::provision::duckdb::get()?)?);
         for table in Table::ALL {

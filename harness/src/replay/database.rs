@@ -1,23 +1,25 @@
-//! TPC-H in a database: loading, and applying changes.
+//! A corpus in a database: loading, and applying changes.
 
 use std::io::BufWriter;
 
 use anyhow::{Context, Result};
-use pg_trickle_corpus::tpch::{Cycle, INDEXES, SCHEMA, Scale, Table, Transaction};
+use pg_trickle_corpus::change::{Cycle, Transaction};
+use pg_trickle_corpus::workload::Workload;
 use postgres::Client;
 
 /// Creates the tables, fills them, creates the indexes, and collects statistics.
-pub fn load(client: &mut Client, scale: Scale) -> Result<()> {
-    client.batch_execute(SCHEMA).context("creating the tables")?;
-    for table in Table::ALL {
-        let sink = client.copy_in(&table.copy_statement()).with_context(|| format!("loading {table}"))?;
+pub fn load(client: &mut Client, workload: &dyn Workload) -> Result<()> {
+    client.batch_execute(workload.schema()).context("creating the tables")?;
+    for table in workload.tables() {
+        let copy = workload.copy_statement(table);
+        let sink = client.copy_in(&copy).with_context(|| format!("loading {table}"))?;
         // The rows go out in pieces of this size rather than line by line.
         let mut buffered = BufWriter::with_capacity(1 << 16, sink);
-        table.write_rows(scale, &mut buffered).with_context(|| format!("loading {table}"))?;
+        workload.write_rows(table, &mut buffered).with_context(|| format!("loading {table}"))?;
         let sink = buffered.into_inner().map_err(|error| error.into_error())?;
         sink.finish().with_context(|| format!("loading {table}"))?;
     }
-    client.batch_execute(INDEXES).context("creating the indexes")?;
+    client.batch_execute(workload.indexes()).context("creating the indexes")?;
     client.batch_execute("VACUUM ANALYZE").context("collecting statistics")
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use pg_trickle_corpus::tpch::{Cycle, Query, Table};
+use pg_trickle_corpus::change::Cycle;
+use pg_trickle_corpus::workload::{Query, Workload};
 use pg_trickle_oracle::compare::Relation;
 use pg_trickle_oracle::duckdb::{DuckDb, Mirror};
 use pg_trickle_oracle::postgres::{fetch, judge_results};
@@ -17,7 +18,7 @@ use crate::report::{CycleRun, Judgement, QueryRun};
 /// Both oracles, and the right results of the cycle before.
 pub struct Oracles {
     mirror: Mirror,
-    previous: BTreeMap<u8, Relation>,
+    previous: BTreeMap<String, Relation>,
 }
 
 /// What the oracles say about one query in one cycle.
@@ -40,6 +41,7 @@ impl Oracles {
     pub fn judge_all(
         &mut self,
         client: &mut Client,
+        workload: &dyn Workload,
         queries: &[Query],
         relations: &[QueryRun],
         cycle: Option<&Cycle>,
@@ -50,24 +52,24 @@ impl Oracles {
             .read_only(true)
             .start()?;
         let touched = cycle.map(Cycle::tables);
-        for table in Table::ALL {
-            if touched.as_ref().is_none_or(|touched| touched.contains(&table)) {
-                self.mirror.refresh(&mut snapshot, table.name())?;
+        for table in workload.tables() {
+            if touched.as_ref().is_none_or(|touched| touched.contains(table)) {
+                self.mirror.refresh(&mut snapshot, table)?;
             }
         }
         let mut all = Vec::new();
         for (query, relation) in queries.iter().zip(relations) {
-            let expected = fetch(&mut snapshot, &query.oracle_sql())?;
+            let expected = fetch(&mut snapshot, &query.oracle_sql)?;
             let (postgres, duckdb) = match relation.refused {
                 Some(_) => (Judgement::none("refused"), Judgement::none("refused")),
                 None => {
                     let found = fetch(&mut snapshot, &format!("SELECT * FROM {}", relation.name))?;
-                    let by_duckdb = self.mirror.duckdb().judge(&found, &query.oracle_sql())?;
+                    let by_duckdb = self.mirror.duckdb().judge(&found, &query.oracle_sql)?;
                     (Judgement::new(&judge_results(&expected, &found)), Judgement::new(&by_duckdb))
                 }
             };
             let rows = expected.relation.rows.len();
-            let before = self.previous.insert(query.number, expected.relation.clone());
+            let before = self.previous.insert(query.name.clone(), expected.relation.clone());
             let changed = before.is_some_and(|before| differ(&before, &expected.relation));
             all.push(Judged { rows, changed, postgres, duckdb });
         }

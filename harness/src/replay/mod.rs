@@ -16,8 +16,11 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
-use pg_trickle_corpus::tpch::{Cycle, Query, Scale, Stream};
+use pg_trickle_corpus::change::Cycle;
+use pg_trickle_corpus::job::Job;
+use pg_trickle_corpus::nexmark::{Nexmark, Shape};
+use pg_trickle_corpus::tpch::{Scale, Tpch};
+use pg_trickle_corpus::workload::{Query, Workload};
 use postgres::Client;
 
 use crate::cluster::{Cluster, ClusterOptions, private_cluster_of, private_plain_cluster_of};
@@ -30,18 +33,51 @@ pub use judge::Oracles;
 pub use refresh::{no_change, refresh_and_recompute};
 pub use subject::{Mode, Session, Subject};
 
-/// Of all 22 queries, at most this many may have a result that is empty or never changes.
-const IDLE_MAX: usize = 2;
+/// Which corpus to replay, of what size, and how.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ReplayArguments {
+    #[command(subcommand)]
+    pub corpus: Corpus,
+}
 
-/// What to replay, and how.
+/// A corpus that can be replayed, with its size.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Corpus {
+    /// TPC-H: 22 queries, refresh functions, and changes the specification lacks.
+    Tpch {
+        /// Scale factor.
+        #[arg(long, default_value = "0.01")]
+        scale: Scale,
+        #[command(flatten)]
+        options: ReplayOptions,
+    },
+    /// The Join Order Benchmark: 113 joins of 4 to 17 tables, each as aggregates, as bag of rows, and as count.
+    Job {
+        /// Rows of the table `title`, without those that the queries' own matches need.
+        #[arg(long, default_value_t = 2000)]
+        titles: u32,
+        #[command(flatten)]
+        options: ReplayOptions,
+    },
+    /// Nexmark: an auction house's stream of events, 29 queries with windows, rankings and sessions.
+    Nexmark {
+        /// Events in all. Those of the cycles come as changes, the others are loaded before.
+        #[arg(long, default_value_t = 10_000)]
+        events: u32,
+        /// Events that each cycle adds, beside updates and deletes of earlier ones.
+        #[arg(long, default_value_t = 500)]
+        batch_rows: u32,
+        /// Bids without a key, some of them twice, and the queries that need none.
+        #[arg(long)]
+        keyless: bool,
+        #[command(flatten)]
+        options: ReplayOptions,
+    },
+}
+
+/// How to replay, whatever the corpus.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReplayOptions {
-    /// The corpus.
-    #[arg(value_enum)]
-    pub corpus: Corpus,
-    /// Scale factor.
-    #[arg(long, default_value = "0.01")]
-    pub scale: Scale,
     /// Rounds of changes and refreshes.
     #[arg(long, default_value_t = 5)]
     pub cycles: u32,
@@ -51,12 +87,12 @@ pub struct ReplayOptions {
     /// Refresh mode of the stream tables.
     #[arg(long, value_enum, default_value_t = Mode::Auto, ignore_case = true)]
     pub mode: Mode,
-    /// Seed of the changes.
+    /// Seed of the changes, and of rows that are ours to make up.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Only these queries, separated by commas. The changes stay those for all queries.
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=22))]
-    pub queries: Vec<u8>,
+    #[arg(long, value_delimiter = ',')]
+    pub queries: Vec<String>,
     /// Folder for the report (`index.html` and `report.json`).
     #[arg(long)]
     pub report: Option<PathBuf>,
@@ -69,53 +105,92 @@ pub struct ReplayOptions {
     pub self_test: bool,
 }
 
-/// A corpus that can be replayed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Corpus {
-    /// TPC-H: 22 queries, refresh functions, and changes the specification lacks.
-    Tpch,
-}
-
-impl ReplayOptions {
+impl ReplayArguments {
     /// Replays, prints the table, writes the report; the exit code is a failure unless everything was right.
     pub fn run(&self) -> Result<ExitCode> {
-        let report = replay(self)?;
+        let (workload, options) = self.corpus.workload();
+        let report = replay(workload.as_ref(), options)?;
         println!("\n{}", report.table());
-        if let Some(folder) = &self.report {
+        if let Some(folder) = &options.report {
             report.write_to(folder)?;
             println!("report: {}", folder.join("index.html").display());
         }
-        if let Some(path) = &self.json {
+        if let Some(path) = &options.json {
             std::fs::write(path, report.json()?)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
 
+impl Corpus {
+    /// The corpus at its size, with the changes of its seed.
+    fn workload(&self) -> (Box<dyn Workload>, &ReplayOptions) {
+        match self {
+            Corpus::Tpch { scale, options } => (Box::new(Tpch::new(*scale, options.seed)), options),
+            Corpus::Job { titles, options } => (Box::new(Job::new(*titles, options.seed)), options),
+            Corpus::Nexmark { events, batch_rows, keyless, options } => {
+                let shape = Shape {
+                    events: *events,
+                    batch_rows: *batch_rows,
+                    cycles: options.cycles,
+                    is_keyless: *keyless,
+                };
+                (Box::new(Nexmark::new(shape, options.seed)), options)
+            }
+        }
+    }
+}
+
+impl Default for ReplayOptions {
+    /// What the command line means without options.
+    fn default() -> Self {
+        Self {
+            cycles: 5,
+            pg: vec![18],
+            mode: Mode::Auto,
+            seed: 1,
+            queries: Vec::new(),
+            report: None,
+            json: None,
+            self_test: false,
+        }
+    }
+}
+
+impl ReplayOptions {
     /// The subject of the run.
     fn subject(&self) -> Subject {
         if self.self_test { Subject::MaterializedViews } else { Subject::StreamTables { mode: self.mode } }
     }
 
     /// The selected queries; all if none is selected.
-    fn selected(&self) -> Vec<Query> {
-        let is_selected = |query: &Query| self.queries.is_empty() || self.queries.contains(&query.number);
-        Query::all(self.scale).into_iter().filter(is_selected).collect()
+    fn selected(&self, workload: &dyn Workload) -> Result<Vec<Query>> {
+        let all = workload.queries();
+        if let Some(unknown) =
+            self.queries.iter().find(|wanted| !all.iter().any(|query| query.is_called(wanted)))
+        {
+            bail!("{} has no query {unknown}", workload.title());
+        }
+        let is_selected = |query: &Query| {
+            self.queries.is_empty() || self.queries.iter().any(|wanted| query.is_called(wanted))
+        };
+        Ok(all.into_iter().filter(is_selected).collect())
     }
 
     /// The command line that repeats the run.
-    fn command(&self) -> String {
-        let list = |numbers: Vec<String>| numbers.join(",");
+    fn command(&self, workload: &dyn Workload) -> String {
         let mut command = format!(
-            "./harness/run replay tpch --scale {} --cycles {} --pg {} --mode {} --seed {}",
-            self.scale,
+            "./harness/run replay {} {} --cycles {} --pg {} --mode {} --seed {}",
+            workload.name(),
+            workload.arguments(),
             self.cycles,
-            list(self.pg.iter().map(u32::to_string).collect()),
+            self.pg.iter().map(u32::to_string).collect::<Vec<_>>().join(","),
             self.mode.word(),
             self.seed
         );
         if !self.queries.is_empty() {
-            command += &format!(" --queries {}", list(self.queries.iter().map(u8::to_string).collect()));
+            command += &format!(" --queries {}", self.queries.join(","));
         }
         if self.self_test {
             command += " --self-test";
@@ -125,13 +200,13 @@ impl ReplayOptions {
 }
 
 /// Replays on every server that was asked for. A version that is not to be had is a failure of the report.
-pub fn replay(options: &ReplayOptions) -> Result<Report> {
+pub fn replay(workload: &dyn Workload, options: &ReplayOptions) -> Result<Report> {
     let mut report = Report {
-        title: "TPC-H replay".to_owned(),
-        command: options.command(),
+        title: format!("{} replay", workload.title()),
+        command: options.command(workload),
         started: String::new(),
         commit: commit(),
-        scale: options.scale.factor(),
+        size: workload.size(),
         seed: options.seed,
         cycles: options.cycles,
         mode: options.mode.word().to_owned(),
@@ -139,14 +214,16 @@ pub fn replay(options: &ReplayOptions) -> Result<Report> {
         runs: Vec::new(),
         failures: Vec::new(),
     };
+    let selected = options.selected(workload)?;
+    let idle_max = if options.queries.is_empty() { workload.idle_max() } else { 0 };
     println!("replaying: {}", report.command);
     for &major in &options.pg {
         let run = match start(options, major) {
-            Ok(cluster) => replay_on(options, cluster.as_ref(), &mut report.started)
+            Ok(cluster) => replay_on(workload, options, &selected, cluster.as_ref(), &mut report.started)
                 .with_context(|| format!("the end of the server's log:\n{}", cluster.log_tail(30)))?,
             Err(error) => missing(major, &format!("{error:#}")),
         };
-        report.failures.extend(failures(&run));
+        report.failures.extend(failures(&run, idle_max));
         report.runs.push(run);
     }
     Ok(report)
@@ -173,7 +250,13 @@ fn missing(major: u32, reason: &str) -> ServerRun {
     }
 }
 
-fn replay_on(options: &ReplayOptions, cluster: &dyn Cluster, started: &mut String) -> Result<ServerRun> {
+fn replay_on(
+    workload: &dyn Workload,
+    options: &ReplayOptions,
+    selected: &[Query],
+    cluster: &dyn Cluster,
+    started: &mut String,
+) -> Result<ServerRun> {
     let database = cluster.create_database()?;
     let mut session = Session::open(cluster, &database)?;
     let client = &mut session.client;
@@ -181,39 +264,38 @@ fn replay_on(options: &ReplayOptions, cluster: &dyn Cluster, started: &mut Strin
     if started.is_empty() {
         *started = client.query_one("SELECT to_char(now(), 'YYYY-MM-DD HH24:MI UTC')", &[])?.get(0);
     }
-    println!("PostgreSQL {server_version}: loading scale {} ...", options.scale);
+    println!("PostgreSQL {server_version}: loading {} ...", workload.size());
     let clock = Instant::now();
-    load(client, options.scale)?;
+    load(client, workload)?;
     let load_ms = milliseconds(clock);
 
     let subject = options.subject();
     let mut oracles = Oracles::open()?;
-    let selected = options.selected();
     let mut queries = Vec::new();
     subject.prepare(&mut session.client)?;
-    for query in &selected {
+    for query in selected {
         queries.push(subject.create(&mut session, query)?);
     }
     let made = queries.iter().filter(|query| query.refused.is_none()).count();
     println!("{made} of {} created", queries.len());
 
     // Contents right after creation are judged too; the first cycle's changes are counted from here.
-    let populated = oracles.judge_all(&mut session.client, &selected, &queries, None)?;
+    let populated = oracles.judge_all(&mut session.client, workload, selected, &queries, None)?;
     for (query, judged) in queries.iter_mut().zip(populated) {
         query.populated =
             Some(Populated { rows: judged.rows, postgres: judged.postgres, duckdb: judged.duckdb });
     }
 
-    let stream = Stream::new(options.scale, options.seed, Query::all(options.scale));
     let mut mutation_ms = Vec::new();
     for number in 1..=options.cycles {
-        let cycle = stream.cycle(number);
+        let cycle = workload.cycle(number);
         mutation_ms.push(measured_cycle(
             &mut session.client,
             &subject,
             &mut oracles,
+            workload,
             &cycle,
-            &selected,
+            selected,
             &mut queries,
         )?);
         progress(number, options.cycles, &queries);
@@ -240,6 +322,7 @@ pub fn measured_cycle(
     client: &mut Client,
     subject: &Subject,
     oracles: &mut Oracles,
+    workload: &dyn Workload,
     cycle: &Cycle,
     selected: &[Query],
     queries: &mut [QueryRun],
@@ -254,7 +337,7 @@ pub fn measured_cycle(
             None => Some(refresh_and_recompute(client, subject, query)?),
         });
     }
-    let judged = oracles.judge_all(client, selected, queries, Some(cycle))?;
+    let judged = oracles.judge_all(client, workload, selected, queries, Some(cycle))?;
     for ((query, refreshed), judged) in queries.iter_mut().zip(refreshed).zip(judged) {
         if let Some(refreshed) = refreshed {
             query.cycles.push(judge::cycle_run(cycle.number, refreshed, judged));
@@ -275,8 +358,8 @@ fn progress(number: u32, cycles: u32, queries: &[QueryRun]) {
     );
 }
 
-/// Everything about a run that makes it a failure.
-pub fn failures(run: &ServerRun) -> Vec<String> {
+/// Everything about a run that makes it a failure; that `idle_max` results are empty or never change is none.
+pub fn failures(run: &ServerRun, idle_max: usize) -> Vec<String> {
     let place = format!("PostgreSQL {}", run.pg_major);
     if let Some(reason) = &run.missing {
         return vec![format!("{place} is missing: {reason}")];
@@ -329,9 +412,7 @@ pub fn failures(run: &ServerRun) -> Vec<String> {
         .filter(|query| query.refused.is_none() && !query.is_worth_comparing())
         .map(|query| query.name.as_str())
         .collect();
-    let allowed =
-        if run.queries.len() == usize::from(pg_trickle_corpus::tpch::query::COUNT) { IDLE_MAX } else { 0 };
-    if idle.len() > allowed {
+    if idle.len() > idle_max {
         failures.push(format!("{place}: empty or never changing: {}", idle.join(", ")));
     }
     failures
@@ -361,6 +442,6 @@ mod tests {
 
     #[test]
     fn missing_server_is_a_failure_and_says_so() {
-        assert_eq!(failures(&missing(17, "no package")), ["PostgreSQL 17 is missing: no package"]);
+        assert_eq!(failures(&missing(17, "no package"), 0), ["PostgreSQL 17 is missing: no package"]);
     }
 }

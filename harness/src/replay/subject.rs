@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use pg_trickle_corpus::tpch::Query;
+use pg_trickle_corpus::workload::Query;
 use postgres::{Client, NoTls};
 use serde_json::Value;
 
@@ -103,7 +103,7 @@ impl Subject {
         query: &Query,
         schedule: &str,
     ) -> Result<QueryRun> {
-        let (name, sql) = (query.name(), query.sql());
+        let (name, sql) = (query.name.clone(), query.sql.clone());
         session.client.batch_execute(&format!("CREATE MATERIALIZED VIEW recompute.{name} AS {sql}"))?;
         session.take_notices();
         let clock = Instant::now();
@@ -119,11 +119,10 @@ impl Subject {
         let create_ms = milliseconds(clock);
         let notices = session.take_notices();
         let mut run = QueryRun {
-            number: query.number,
+            label: query.label.clone(),
             name,
             sql,
-            parameters: query.parameters.clone(),
-            validation: query.is_adjusted().then(|| query.validation.clone()),
+            note: query.note.clone(),
             refused: outcome.err().map(|error| message(&error)),
             create_ms,
             effective_mode: None,

@@ -25,7 +25,8 @@ pub struct Report {
     pub started: String,
     /// Commit of the checkout, with a mark if it had changes.
     pub commit: String,
-    pub scale: f64,
+    /// The size of the corpus in words.
+    pub size: String,
     pub seed: u64,
     pub cycles: u32,
     /// The refresh mode asked for.
@@ -57,12 +58,12 @@ pub struct ServerRun {
 /// One query on one server.
 #[derive(Debug, Clone, Serialize)]
 pub struct QueryRun {
-    pub number: u8,
+    /// `q6`, `17e bag` and the like.
+    pub label: String,
     pub name: String,
     pub sql: String,
-    pub parameters: Vec<String>,
-    /// The specification's validation values, where the parameters differ from them.
-    pub validation: Option<Vec<String>>,
+    /// How this form of the query differs from the corpus's own.
+    pub note: Option<String>,
     /// Why there is no stream table, if creating it failed: message with SQLSTATE.
     pub refused: Option<String>,
     pub create_ms: f64,
@@ -177,6 +178,11 @@ impl QueryRun {
             }
         }
         actions
+    }
+
+    /// Whether its refreshes followed the changes. One that fell back once is still counted here; its actions show it.
+    pub fn is_incremental(&self) -> bool {
+        self.refused.is_none() && self.actions().contains(&"DIFFERENTIAL")
     }
 
     /// Median milliseconds of a refresh and of a recompute.

@@ -38,7 +38,7 @@ fn facts(body: &mut String, report: &Report) {
     let facts = [
         ("maintained", report.subject.clone()),
         ("mode asked for", report.mode.clone()),
-        ("scale factor", report.scale.to_string()),
+        ("size", report.size.clone()),
         ("cycles", report.cycles.to_string()),
         ("seed", report.seed.to_string()),
         ("started", report.started.clone()),
@@ -97,7 +97,7 @@ fn server(body: &mut String, run: &ServerRun) {
 }
 
 fn row(body: &mut String, query: &QueryRun) {
-    let _ = write!(body, "<tr><th>q{}", query.number);
+    let _ = write!(body, "<tr><th>{}", escape(&query.label));
     if let Some(refused) = &query.refused {
         let _ = write!(body, "<td colspan=\"11\">refused: {}</tr>", escape(refused));
         return;
@@ -170,14 +170,14 @@ fn scheduled(body: &mut String, run: &ServerRun) {
         let _ = match &query.scheduled {
             Some(found) => write!(
                 body,
-                "<tr><th>q{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td>{}</tr>",
-                query.number,
+                "<tr><th>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}<td>{}</tr>",
+                escape(&query.label),
                 found.refreshes,
                 found.failed,
                 found.median_ms.map_or("–".to_owned(), |ms| format!("{ms:.1}")),
                 escape(&found.actions)
             ),
-            None => write!(body, "<tr><th>q{}<td colspan=\"4\">none</tr>", query.number),
+            None => write!(body, "<tr><th>{}<td colspan=\"4\">none</tr>", escape(&query.label)),
         };
     }
     body.push_str("</tbody></table></div>");
@@ -195,9 +195,9 @@ fn cycles(body: &mut String, run: &ServerRun) {
         for cycle in &query.cycles {
             let _ = write!(
                 body,
-                "<tr><th>q{}<td class=\"n\">{}<td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}\
+                "<tr><th>{}<td class=\"n\">{}<td>{}<td class=\"n\">{}<td class=\"n\">{}<td class=\"n\">{}\
                  <td class=\"n\">{:.1}<td class=\"n\">{:.1}<td class=\"n\">{}<td>{}<td>{}<td>{}</tr>",
-                query.number,
+                escape(&query.label),
                 cycle.cycle,
                 escape(&cycle.action),
                 count(cycle.delta_rows),
@@ -220,18 +220,11 @@ fn parameters(body: &mut String, report: &Report) {
     let Some(run) = report.runs.iter().find(|run| !run.queries.is_empty()) else { return };
     body.push_str("<h2>Queries</h2>");
     for query in &run.queries {
-        let note = match &query.validation {
-            Some(validation) => format!(
-                " with {} in place of the validation values {}",
-                query.parameters.join(", "),
-                validation.join(", ")
-            ),
-            None => String::new(),
-        };
+        let note = query.note.as_ref().map_or(String::new(), |note| format!(" {note}"));
         let _ = write!(
             body,
-            "<details><summary>q{}{}</summary><pre>{}</pre>{}</details>",
-            query.number,
+            "<details><summary>{}{}</summary><pre>{}</pre>{}</details>",
+            escape(&query.label),
             escape(&note),
             escape(&query.sql),
             query.notices.iter().map(|notice| format!("<p>{}</p>", escape(notice))).collect::<String>()

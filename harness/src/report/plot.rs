@@ -38,13 +38,13 @@ pub(super) fn plot(queries: &[QueryRun]) -> String {
         let _ = write!(
             svg,
             "<g><title>{title}</title>\
-             <text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">q{}</text>\
+             <text class=\"label\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
              <line class=\"{class}\" x1=\"{:.1}\" x2=\"{:.1}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
              <rect class=\"recompute\" x=\"{:.1}\" y=\"{:.1}\" width=\"8\" height=\"8\"/>\
              <circle class=\"refresh\" cx=\"{:.1}\" cy=\"{y:.1}\" r=\"5\"/></g>",
             LEFT - 12.0,
             y + 4.0,
-            query.number,
+            escape(&query.label),
             x(*refresh),
             x(*recompute),
             x(*recompute) - 4.0,

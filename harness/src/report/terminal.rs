@@ -25,18 +25,13 @@ fn server(text: &mut String, report: &Report, run: &ServerRun) {
     }
     let _ = writeln!(
         text,
-        "PostgreSQL {} ({}), scale {}, seed {}, {} cycles, mode {}, {}",
-        run.server_version,
-        run.backend,
-        report.scale,
-        report.seed,
-        report.cycles,
-        report.mode,
-        report.subject
+        "PostgreSQL {} ({}), {}, seed {}, {} cycles, mode {}, {}",
+        run.server_version, run.backend, report.size, report.seed, report.cycles, report.mode, report.subject
     );
+    let width = run.queries.iter().map(|query| query.name.len()).max().unwrap_or(0).max("query".len());
     let _ = writeln!(
         text,
-        "{:<9} {:<22} {:>5} {:>7} {:>7} {:>10} {:>10} {:>7} {:>9}  {:<10} {:<10}",
+        "{:<width$} {:<22} {:>5} {:>7} {:>7} {:>10} {:>10} {:>7} {:>9}  {:<10} {:<10}",
         "query",
         "refreshed by",
         "rows",
@@ -50,22 +45,22 @@ fn server(text: &mut String, report: &Report, run: &ServerRun) {
         "DuckDB"
     );
     for query in &run.queries {
-        let _ = writeln!(text, "{}", line(query));
+        let _ = writeln!(text, "{}", line(query, width));
     }
     summary(text, run);
     text.push('\n');
 }
 
-fn line(query: &QueryRun) -> String {
+fn line(query: &QueryRun, width: usize) -> String {
     if let Some(refused) = &query.refused {
-        return format!("{:<9} refused: {refused}", query.name);
+        return format!("{:<width$} refused: {refused}", query.name);
     }
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
     let medians = query.medians();
     let delta =
         super::median(query.cycles.iter().filter_map(|cycle| cycle.delta_rows).map(|rows| rows as f64));
     format!(
-        "{:<9} {:<22} {:>5} {:>7} {:>7} {:>10} {:>10} {:>7} {:>9}  {:<10} {:<10}",
+        "{:<width$} {:<22} {:>5} {:>7} {:>7} {:>10} {:>10} {:>7} {:>9}  {:<10} {:<10}",
         query.name,
         query.actions().join(","),
         query.rows(),
@@ -93,18 +88,18 @@ fn summary(text: &mut String, run: &ServerRun) {
     let equal = count(|query| query.cycles.iter().all(|cycle| cycle.postgres.is_equal()));
     let equal_duckdb = count(|query| query.cycles.iter().all(|cycle| cycle.duckdb.is_equal()));
     let worth = count(QueryRun::is_worth_comparing);
-    let differential = count(|query| query.actions().contains(&"DIFFERENTIAL"));
+    let differential = count(QueryRun::is_incremental);
     let refused = run.queries.len() - ran.len();
     let _ = writeln!(
         text,
         "{} queries: {equal} equal to PostgreSQL, {equal_duckdb} to DuckDB, {worth} non-empty and changing, \
-         {differential} refreshed differentially, {refused} refused",
-        run.queries.len()
+         {differential} refreshed differentially, {} not incremental ({refused} of them refused)",
+        run.queries.len(),
+        run.queries.len() - differential
     );
-    for query in &ran {
-        let (action, reason) = (query.actions().join(","), query.reason.as_deref());
-        if let Some(reason) = reason.filter(|_| !action.contains("DIFFERENTIAL")) {
-            let _ = writeln!(text, "  {} is not differential: {reason}", query.name);
+    for query in run.queries.iter().filter(|query| !query.is_incremental()) {
+        if let Some(reason) = query.refused.as_deref().or(query.reason.as_deref()) {
+            let _ = writeln!(text, "  {} is not incremental: {reason}", query.name);
         }
     }
     if let Some(freshness) = &run.freshness {

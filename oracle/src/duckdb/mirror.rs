@@ -101,7 +101,12 @@ fn duckdb_type(kind: &str) -> Option<String> {
         let digits: u32 = precision.split([',', ')']).next()?.parse().ok()?;
         return (digits <= 38).then(|| format!("DECIMAL({precision}"));
     }
-    let name = match kind {
+    // Lengths and precisions are kept by the values themselves, and by nothing else that a query sees.
+    let unbounded = match (kind.find('('), kind.find(')')) {
+        (Some(open), Some(close)) => format!("{}{}", &kind[..open], &kind[close + 1..]),
+        _ => kind.to_owned(),
+    };
+    let name = match unbounded.as_str() {
         "smallint" => "SMALLINT",
         "integer" => "INTEGER",
         "bigint" => "BIGINT",

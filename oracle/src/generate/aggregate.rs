@@ -79,7 +79,7 @@ fn call(columns: &[Column], index: usize, choices: &mut Choices) -> AggCall {
 }
 
 /// `pg_proc.oid` and result type of an aggregate over one type.
-fn signature(name: &str, ty: &TypeRef) -> (u32, TypeRef) {
+pub(super) fn signature(name: &str, ty: &TypeRef) -> (u32, TypeRef) {
     let numeric = TypeRef::numeric;
     match (name, ty.oid) {
         ("count(*)", _) => (2803, TypeRef::int8()),

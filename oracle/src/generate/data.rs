@@ -2,6 +2,7 @@
 
 use super::{Choices, column_types};
 use crate::eval::Env;
+use crate::scalar::Clock;
 use crate::value::{Decimal, Row, Value};
 use crate::zset::ZSet;
 use pg_trickle_core::delta::Changed;
@@ -33,6 +34,8 @@ pub enum Leaf {
 #[derive(Debug, Clone)]
 pub struct World {
     pub relations: Vec<Relation>,
+    /// The times of the frontier and of the refresh. Time may go backwards, or stand still.
+    pub clock: Clock,
 }
 
 impl World {
@@ -51,7 +54,8 @@ impl World {
         for relation in &mut relations {
             change(relation, changes);
         }
-        World { relations }
+        let then = time(changes);
+        World { relations, clock: Clock { then, now: time(changes) } }
     }
 
     /// Takes the change for granted and makes another one.
@@ -61,11 +65,13 @@ impl World {
             relation.delta = ZSet::new();
             change(relation, changes);
         }
+        self.clock = Clock { then: self.clock.now, now: time(changes) };
     }
 
     /// The contents before the change.
     pub fn old(&self) -> Env {
-        self.env(|relation| relation.old.clone())
+        let env = self.env(|relation| relation.old.clone());
+        Env { clock: Clock { now: self.clock.then, then: self.clock.then }, ..env }
     }
 
     /// The contents after the change, and the change.
@@ -83,7 +89,7 @@ impl World {
 
     /// What the delta rules are told has changed.
     pub fn changed(&self) -> Changed {
-        let mut changed = Changed::default();
+        let mut changed = Changed { time: true, ..Changed::default() };
         for relation in self.relations.iter().filter(|relation| relation.is_changed) {
             match relation.leaf {
                 Leaf::Source(source) => changed.sources.insert(source),
@@ -94,7 +100,7 @@ impl World {
     }
 
     fn env(&self, contents: impl Fn(&Relation) -> ZSet) -> Env {
-        let mut env = Env::default();
+        let mut env = Env { clock: self.clock, ..Env::default() };
         for relation in &self.relations {
             match relation.leaf {
                 Leaf::Source(source) => env.sources.insert(source, contents(relation)),
@@ -103,6 +109,11 @@ impl World {
         }
         env
     }
+}
+
+/// A time near the values of columns.
+fn time(choices: &mut Choices) -> i64 {
+    choices.below(9) as i64 - 3
 }
 
 impl Relation {

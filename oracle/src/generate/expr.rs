@@ -2,7 +2,7 @@
 
 use super::{Choices, data};
 use crate::value::Value;
-use pg_trickle_core::expr::{Expr, Piece, Shape};
+use pg_trickle_core::expr::{Expr, Moment, Piece, Shape, Time};
 use pg_trickle_core::types::{Arithmetic, Column, TypeRef, Volatility};
 
 /// What an expression may refer to: the input's columns and those of outer queries, nearest last.
@@ -64,6 +64,43 @@ impl ExprScope<'_> {
         self.boolean(depth, choices)
     }
 
+    /// A condition that compares something of the row with the time, alone or inside another condition. Only the
+    /// input's own columns take part.
+    pub fn condition_with_time(&self, choices: &mut Choices) -> Expr {
+        let own = ExprScope { columns: self.columns, outer: &[] };
+        let comparison = own.comparison_with_time(choices);
+        match choices.below(5) {
+            0..=2 => comparison,
+            3 => {
+                let other = own.boolean(1, choices);
+                logical(choices.one_of(&[" OR ", " AND "]), comparison, other, false)
+            }
+            _ => {
+                let other = own.comparison_with_time(choices);
+                let nullable = comparison.nullable || other.nullable;
+                let otherwise = wrap("(NOT ", ")", other, &TypeRef::boolean(), nullable, false);
+                case(own.boolean(0, choices), comparison, otherwise)
+            }
+        }
+    }
+
+    fn comparison_with_time(&self, choices: &mut Choices) -> Expr {
+        let int4 = TypeRef::int4();
+        let row = self.expr(&int4, 1, choices);
+        let offset = literal(&int4, &data::constant(&int4, choices));
+        let (operator, negator) = choices.one_of(&[("<", ">="), (">", "<="), (">=", "<"), ("=", "<>")]);
+        let text = |text: &str| Piece::Text(text.to_owned());
+        let (operator, negator) = (operator.to_owned(), choices.percent(80).then(|| negator.to_owned()));
+        let mut pieces = vec![Piece::Time(Time::Open)];
+        pieces.extend(row.pieces);
+        pieces.push(Piece::Time(Time::Operator { operator, negator }));
+        pieces.extend([text("("), Piece::Time(Time::Read(Moment::Now)), text(" - ")]);
+        pieces.extend(offset.pieces);
+        pieces.extend([text(")"), Piece::Time(Time::Close)]);
+        let comparison = expr(pieces, &TypeRef::boolean(), row.nullable, row.strict, None);
+        Expr { volatility: Volatility::Stable, ..comparison }
+    }
+
     /// An equality between a column below `split` and one from it on, if there are two of one type.
     pub fn equality_across(&self, split: usize, choices: &mut Choices) -> Option<Expr> {
         let mut pairs = vec![];
@@ -100,6 +137,32 @@ impl ExprScope<'_> {
         }
         let (inner, outer) = choices.one_of(&pairs);
         Some(if choices.percent(50) { equality(outer, inner) } else { equality(inner, outer) })
+    }
+
+    /// A call of a set-returning function.
+    pub fn set_returning(&self, choices: &mut Choices) -> Expr {
+        let text = |text: &str| vec![Piece::Text(text.to_owned())];
+        let (name, first, last) = match choices.weighted(&[3, 2]) {
+            0 => {
+                let ty = choices.one_of(&[TypeRef::int4(), TypeRef::int8()]);
+                ("generate_series", constant(&ty, choices), self.expr(&ty, 0, choices))
+            }
+            _ => {
+                let delimiter = literal(&TypeRef::text(), &Value::Text("a".into()));
+                ("string_to_table", self.expr(&TypeRef::text(), 0, choices), delimiter)
+            }
+        };
+        let ty = first.ty.clone();
+        let open = text(&format!("pg_catalog.{name}("));
+        let pieces = [open, first.pieces, text(", "), last.pieces, text(")")].concat();
+        expr(pieces, &ty, true, false, None)
+    }
+
+    /// 0 to 2 copies, by a column or a condition.
+    pub fn count_of_copies(&self, choices: &mut Choices) -> Expr {
+        let int8 = TypeRef::int8();
+        let copies = |count| literal(&int8, &Value::Int(count));
+        case(self.boolean(0, choices), copies(2), copies(choices.below(2) as i64))
     }
 
     fn boolean(&self, depth: usize, choices: &mut Choices) -> Expr {

@@ -8,6 +8,7 @@ mod aggregate;
 mod data;
 mod expr;
 mod plan;
+mod window;
 
 pub use data::{Leaf, Relation, World};
 pub use plan::{Fragment, plan};

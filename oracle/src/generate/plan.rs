@@ -1,7 +1,7 @@
 //! Well-typed random plans of every node kind, bounded in depth and size.
 
 use super::expr::{ExprScope, constant, is_scalar, literal};
-use super::{Choices, World, aggregate, column_types};
+use super::{Choices, World, aggregate, column_types, window};
 use crate::value::Value;
 use pg_trickle_core::expr::{Expr, SortKey};
 use pg_trickle_core::plan::*;
@@ -46,9 +46,9 @@ impl Generator<'_, '_> {
         }
         let depth = depth - 1;
         let weights: &[usize] = match self.fragment {
-            Fragment::Bilinear => &[1, 3, 3, 6, 5, 5, 3, 1],
-            Fragment::Stateful => &[1, 2, 3, 5, 4, 3, 2, 1, 6, 2, 3, 3],
-            Fragment::Whole => &[1, 2, 3, 3, 3, 2, 2, 1, 4, 1, 2, 2, 12],
+            Fragment::Bilinear => &[1, 3, 3, 6, 5, 5, 3, 1, 3, 1],
+            Fragment::Stateful => &[1, 2, 3, 5, 4, 3, 2, 1, 2, 1, 6, 2, 4, 3, 4],
+            Fragment::Whole => &[1, 2, 3, 3, 3, 2, 2, 1, 2, 1, 4, 1, 2, 2, 3, 12],
         };
         let plan = match self.choices.weighted(weights) {
             0 => self.leaf(),
@@ -62,12 +62,18 @@ impl Generator<'_, '_> {
             5 => self.semi_join(depth),
             6 => self.union_all(depth),
             7 => self.values(),
-            8 => aggregate::grouped(self.plan(depth), self.choices),
-            9 => distinct(self.plan(depth)),
-            10 => self.set_op(depth),
-            11 => {
+            8 => self.expand(depth),
+            9 => self.repeat(depth),
+            10 => aggregate::grouped(self.plan(depth), self.choices),
+            11 => distinct(self.plan(depth)),
+            12 => self.set_op(depth),
+            13 => {
                 let input = self.plan(depth);
                 self.top_k(input)
+            }
+            14 => {
+                let input = self.plan(depth);
+                window::window(input, &self.outer, self.choices)
             }
             _ => self.dependent_join(depth),
         };
@@ -92,6 +98,10 @@ impl Generator<'_, '_> {
     fn filtered(&mut self, input: Plan) -> Plan {
         let columns = input.columns();
         let scope = ExprScope { columns: &columns, outer: &self.outer };
+        if self.choices.percent(15) {
+            let predicate = scope.condition_with_time(self.choices);
+            return Plan::Filter(Filter { input: Box::new(input), predicate });
+        }
         let correlated =
             if self.choices.percent(60) { scope.equality_with_outer(self.choices) } else { None };
         let predicate = correlated.unwrap_or_else(|| scope.condition(2, self.choices));
@@ -106,7 +116,9 @@ impl Generator<'_, '_> {
             .map(|index| {
                 let column = &columns[self.choices.below(columns.len())];
                 let scope = ExprScope { columns: &columns, outer: &self.outer };
-                let expr = if self.choices.percent(50) && is_scalar(&column.ty) {
+                let expr = if self.choices.percent(6) {
+                    scope.condition_with_time(self.choices)
+                } else if self.choices.percent(50) && is_scalar(&column.ty) {
                     scope.expr(&column.ty, 2, self.choices)
                 } else {
                     let position = columns.iter().position(|other| other == column).unwrap_or(0);
@@ -170,8 +182,56 @@ impl Generator<'_, '_> {
         Plan::UnionAll(UnionAll { inputs: vec![left, right] })
     }
 
+    /// One or two functions in lockstep, now and then outer joined.
+    fn expand(&mut self, depth: usize) -> Plan {
+        let input = self.plan(depth);
+        let mut columns = input.columns();
+        let scope = ExprScope { columns: &columns, outer: &self.outer };
+        let calls: Vec<Expr> =
+            (0..1 + self.choices.below(2)).map(|_| scope.set_returning(self.choices)).collect();
+        let mut added: Vec<Column> = calls
+            .iter()
+            .enumerate()
+            .map(|(index, call)| Column {
+                name: format!("f{index}"),
+                ty: call.ty.clone(),
+                nullable: true,
+                fixed_scale: None,
+            })
+            .collect();
+        let ordinality = self.choices.percent(30);
+        if ordinality {
+            let (name, ty) = ("ordinality".to_owned(), TypeRef::int8());
+            added.push(Column { name, ty, nullable: false, fixed_scale: None });
+        }
+        let split = columns.len();
+        columns.extend(added.iter().cloned());
+        let left = self.choices.percent(30).then(|| self.conditions(&columns, split));
+        Plan::Expand(Expand {
+            input: Box::new(input),
+            rows: RowSource::Functions { calls, ordinality },
+            columns: added,
+            left,
+            position: None,
+        })
+    }
+
+    fn repeat(&mut self, depth: usize) -> Plan {
+        let input = self.plan(depth);
+        let columns = input.columns();
+        let scope = ExprScope { columns: &columns, outer: &self.outer };
+        let count = scope.count_of_copies(self.choices);
+        Plan::Repeat(Repeat { input: Box::new(input), count })
+    }
+
+    /// Mostly of sides that have rows in common, and some of them more than once.
     fn set_op(&mut self, depth: usize) -> Plan {
-        let (left, right) = self.alike(depth);
+        let (mut left, mut right) = self.alike(depth);
+        match self.choices.weighted(&[3, 3, 2]) {
+            0 => left = Plan::UnionAll(UnionAll { inputs: vec![left, right.clone()] }),
+            1 => right = Plan::UnionAll(UnionAll { inputs: vec![right, left.clone()] }),
+            _ => {}
+        }
         let kind = self.choices.one_of(&[SetOpKind::Union, SetOpKind::Intersect, SetOpKind::Except]);
         let all = kind != SetOpKind::Union && self.choices.percent(50);
         Plan::SetOp(SetOp { kind, all, left: Box::new(left), right: Box::new(right), position: None })

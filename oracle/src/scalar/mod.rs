@@ -6,9 +6,12 @@
 mod parse;
 
 use crate::value::{Decimal, Row, Value};
-use pg_trickle_core::expr::Expr;
+use pg_trickle_core::expr::{Expr, Moment};
 use std::cmp::Ordering;
 use std::fmt;
+
+/// Rows that one call may return before an evaluation is given up.
+const SERIES_MAX: i64 = 500;
 
 /// Why an evaluation has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,7 @@ pub type Result<T> = std::result::Result<T, EvalError>;
 pub enum Scalar {
     Column(usize),
     Outer(u32, usize),
+    Time(Moment),
     Constant(Value),
     Negate(Box<Scalar>),
     Arithmetic(char, Box<Scalar>, Box<Scalar>),
@@ -84,11 +88,20 @@ pub enum CastTo {
     Array,
 }
 
-/// The rows an expression is evaluated over: the input's row and, inside dependent joins, the outer rows, nearest last.
+/// What an expression is evaluated over: the input's row, inside dependent joins the outer rows, nearest last, and the
+/// time.
 #[derive(Clone, Copy)]
 pub struct Scope<'a> {
     pub row: &'a [Value],
     pub outer: &'a [Row],
+    pub clock: Clock,
+}
+
+/// The times an expression can read: plain numbers here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Clock {
+    pub now: i64,
+    pub then: i64,
 }
 
 impl Scalar {
@@ -105,6 +118,8 @@ impl Scalar {
                     scope.outer.len().checked_sub(*depth as usize).and_then(|index| scope.outer.get(index));
                 slot(row.ok_or_else(|| unknown("an outer reference without an outer row"))?, *position)?
             }
+            Scalar::Time(Moment::Now) => Value::Int(scope.clock.now),
+            Scalar::Time(Moment::Then) => Value::Int(scope.clock.then),
             Scalar::Constant(value) => value.clone(),
             Scalar::Negate(operand) => arithmetic('-', &Value::Int(0), &value(operand)?)?,
             Scalar::Arithmetic(operator, left, right) => {
@@ -154,6 +169,27 @@ impl Scalar {
             Scalar::Cast(operand, to) => cast(value(operand)?, *to)?,
             Scalar::Call(function, args) => call(function, args, scope)?,
         })
+    }
+
+    /// The rows of a set-returning function: one for a function that returns a single value.
+    pub fn rows(&self, scope: Scope) -> Result<Vec<Value>> {
+        let Scalar::Call(function, args) = self else { return Ok(vec![self.eval(scope)?]) };
+        let values = args.iter().map(|arg| arg.eval(scope)).collect::<Result<Vec<Value>>>()?;
+        match (function.as_str(), values.as_slice()) {
+            ("generate_series" | "string_to_table", [Value::Null, _]) => Ok(vec![]),
+            ("generate_series", [_, Value::Null]) => Ok(vec![]),
+            ("generate_series", [Value::Int(first), Value::Int(last)]) if last - first > SERIES_MAX => {
+                Err(EvalError::TooLarge)
+            }
+            ("generate_series", [Value::Int(first), Value::Int(last)]) => {
+                Ok((*first..=*last).map(Value::Int).collect())
+            }
+            ("string_to_table", [Value::Text(text), Value::Text(_)]) if text.is_empty() => Ok(vec![]),
+            ("string_to_table", [Value::Text(text), Value::Text(by)]) => {
+                Ok(text.split(by).map(|part| Value::Text(part.to_owned())).collect())
+            }
+            _ => Ok(vec![self.eval(scope)?]),
+        }
     }
 
     /// True if the condition is true (not NULL, not false).
@@ -305,6 +341,7 @@ fn call(function: &str, args: &[Scalar], scope: Scope) -> Result<Value> {
             Value::Null => Value::Null,
             value => Value::Text(format!("image of {value}")),
         }),
+        ("hash_v1", values) => Ok(Value::Int(hash(values))),
         ("abs", [Value::Int(value)]) => Ok(Value::Int(value.abs())),
         ("upper", [Value::Text(text)]) => Ok(Value::Text(text.to_uppercase())),
         ("length", [Value::Text(text)]) => Ok(Value::Int(text.chars().count() as i64)),
@@ -319,6 +356,13 @@ fn call(function: &str, args: &[Scalar], scope: Scope) -> Result<Value> {
         }
         _ => Err(unknown(&format!("function {function} of {} arguments", values.len()))),
     }
+}
+
+/// A hash under grouping equality. A small one, so that laws meet collisions.
+fn hash(values: &[Value]) -> i64 {
+    values.iter().fold(7, |hash, value| {
+        value.class().to_string().bytes().fold(hash, |hash: i64, byte| (hash * 31 + i64::from(byte)) % 13)
+    })
 }
 
 #[cfg(test)]
@@ -343,7 +387,7 @@ mod tests {
             });
             pieces.push(Piece::Text(rest.into()));
         }
-        parse::parse(&pieces)?.eval(Scope { row: &row, outer: &outer })
+        parse::parse(&pieces)?.eval(Scope { row: &row, outer: &outer, clock: Clock::default() })
     }
 
     #[test]

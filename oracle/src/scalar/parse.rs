@@ -2,7 +2,7 @@
 
 use super::{CastTo, Comparison, EvalError, Result, Scalar, unknown};
 use crate::value::{Decimal, Value};
-use pg_trickle_core::expr::Piece;
+use pg_trickle_core::expr::{Moment, Piece, Time};
 
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
@@ -15,6 +15,7 @@ enum Token {
     Symbol(String),
     Column(usize),
     Outer(u32, usize),
+    Time(Moment),
 }
 
 pub(super) fn parse(pieces: &[Piece]) -> Result<Scalar> {
@@ -24,6 +25,10 @@ pub(super) fn parse(pieces: &[Piece]) -> Result<Scalar> {
             Piece::Text(text) => tokenize(text, &mut tokens)?,
             Piece::Column(position) => tokens.push(Token::Column(*position)),
             Piece::Outer(depth, position) => tokens.push(Token::Outer(*depth, *position)),
+            Piece::Time(Time::Read(moment)) => tokens.push(Token::Time(*moment)),
+            Piece::Time(Time::Open) => tokens.push(Token::Symbol("(".into())),
+            Piece::Time(Time::Operator { operator, .. }) => tokenize(operator, &mut tokens)?,
+            Piece::Time(Time::Close) => tokens.push(Token::Symbol(")".into())),
         }
     }
     let mut parser = Parser { tokens, next: 0 };
@@ -249,6 +254,7 @@ impl Parser {
         Ok(match self.take()? {
             Token::Column(position) => Scalar::Column(position),
             Token::Outer(depth, position) => Scalar::Outer(depth, position),
+            Token::Time(moment) => Scalar::Time(moment),
             Token::Number(text) => Scalar::Constant(number(&text)?),
             Token::String(text) => Scalar::Constant(Value::Text(text)),
             Token::Quoted(name) => return Err(unknown(&format!("identifier {name}"))),
@@ -338,12 +344,14 @@ impl Parser {
         }
         let to = match name.as_str() {
             "int2" | "int4" | "int8" | "smallint" | "integer" | "bigint" => CastTo::Int,
+            // Of floats, generated plans have quotients only, which are exact here.
+            "float8" => CastTo::Numeric(None),
             "numeric" => CastTo::Numeric(match modifiers.as_slice() {
                 [] => None,
                 [_] => Some(0),
                 [_, scale, ..] => Some(*scale),
             }),
-            "text" => CastTo::Text,
+            "text" | "bytea" => CastTo::Text,
             "bool" | "boolean" => CastTo::Bool,
             _ => return Err(unknown(&format!("type {name}"))),
         };

@@ -23,7 +23,7 @@ pub struct Rule {
 }
 
 /// Every rewrite, in the order in which they apply.
-pub const RULES: [Rule; 11] = [
+pub const RULES: [Rule; 12] = [
     Rule {
         name: "like_operators",
         why: "PostgreSQL prints LIKE as ~~; DuckDB's ~~ has no escape character",
@@ -55,6 +55,11 @@ pub const RULES: [Rule; 11] = [
         apply: rewrite::function_names,
     },
     Rule { name: "date_bin", why: "DuckDB's date_bin is time_bucket", apply: rewrite::date_bin },
+    Rule {
+        name: "regexp_match_groups",
+        why: "DuckDB has no regexp_match; a group of its first match is regexp_extract, which gives '' for no match",
+        apply: rewrite::regexp_match_groups,
+    },
     Rule {
         name: "to_char_dates",
         why: "DuckDB formats dates with strftime and its codes",
@@ -114,10 +119,11 @@ pub fn translate(sql: &str) -> Result<Translation, Untranslatable> {
         (Some(statement @ Statement::Query(_)), true) => statement,
         _ => return Err(Untranslatable::NotAQuery),
     };
+    let rules = RULES.iter().filter(|rule| (rule.apply)(&mut statement)).map(|rule| rule.name).collect();
+    // What a rule has bridged is no obstacle any more.
     if let Some(construct) = refusal::find(&statement) {
         return Err(Untranslatable::Construct(construct));
     }
-    let rules = RULES.iter().filter(|rule| (rule.apply)(&mut statement)).map(|rule| rule.name).collect();
     Ok(Translation { sql: statement.to_string(), rules })
 }
 
@@ -126,7 +132,7 @@ mod tests {
     use super::*;
 
     /// One example per rule: the rule, PostgreSQL's text, DuckDB's text.
-    const EXAMPLES: [(&str, &str, &str); 11] = [
+    const EXAMPLES: [(&str, &str, &str); 12] = [
         (
             "like_operators",
             "SELECT 1 FROM t WHERE a ~~ 'x%' AND b !~~* 'y'",
@@ -149,6 +155,11 @@ mod tests {
             "date_bin",
             "SELECT date_bin('10 seconds', a, TIMESTAMP '2000-01-01') FROM t",
             "SELECT time_bucket(INTERVAL '10 seconds', a, TIMESTAMP '2000-01-01') FROM t",
+        ),
+        (
+            "regexp_match_groups",
+            "SELECT (regexp_match(a, 'x(.*)'))[1] FROM t",
+            "SELECT CASE WHEN regexp_matches(a, 'x(.*)') THEN regexp_extract(a, 'x(.*)', 1) END FROM t",
         ),
         (
             "to_char_dates",

@@ -3,11 +3,13 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Array, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart, Query, SelectItem,
-    SetExpr, Statement, Value, visit_expressions_mut, visit_relations_mut,
+    AccessExpr, Array, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart,
+    Query, SelectItem, SetExpr, Statement, Subscript, Value, visit_expressions_mut, visit_relations_mut,
 };
 use sqlparser::ast::{VisitMut, VisitorMut};
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
 
 /// Applies `change` to every expression; whether it changed one.
 fn expressions(statement: &mut Statement, mut change: impl FnMut(&mut Expr) -> bool) -> bool {
@@ -221,6 +223,36 @@ pub(super) fn date_bin(statement: &mut Statement) -> bool {
         rename(function, "time_bucket");
         true
     })
+}
+
+/// `(regexp_match(text, pattern))[n]` to the group itself, NULL if nothing matches.
+pub(super) fn regexp_match_groups(statement: &mut Statement) -> bool {
+    expressions(statement, |expression| {
+        let Some(text) = matched_group(expression) else { return false };
+        let parsed =
+            Parser::new(&PostgreSqlDialect {}).try_with_sql(&text).and_then(|mut parser| parser.parse_expr());
+        let Ok(rewritten) = parsed else { return false };
+        *expression = rewritten;
+        true
+    })
+}
+
+fn matched_group(expression: &Expr) -> Option<String> {
+    let Expr::CompoundFieldAccess { root, access_chain } = expression else { return None };
+    let [AccessExpr::Subscript(Subscript::Index { index })] = access_chain.as_slice() else { return None };
+    let call = match root.as_ref() {
+        Expr::Nested(inner) => inner.as_ref(),
+        other => other,
+    };
+    let Expr::Function(function) = call else { return None };
+    if function_name(function).as_deref() != Some("regexp_match") {
+        return None;
+    }
+    let all = arguments(function)?;
+    let [text, pattern] = all.as_slice() else { return None };
+    Some(format!(
+        "CASE WHEN regexp_matches({text}, {pattern}) THEN regexp_extract({text}, {pattern}, {index}) END"
+    ))
 }
 
 pub(super) fn to_char_dates(statement: &mut Statement) -> bool {

@@ -3,7 +3,8 @@
 //! At scale 0.01 a random change to a table misses most of the 22 results. These statements use the query's own
 //! parameters, so that a result changes in nearly every cycle: rows enter it, leave it, and change within it.
 
-use super::{Draw, Statement, literal};
+use super::{Draw, literal};
+use crate::change::Statement;
 use crate::tpch::{Query, Table};
 
 /// The statements aimed at one query.

@@ -1,6 +1,7 @@
 //! Changes that the specification lacks and that incremental maintenance gets wrong first.
 
-use super::{Draw, Statement, Transaction};
+use super::Draw;
+use crate::change::{Statement, Transaction};
 use crate::tpch::Table;
 
 /// The churn of one cycle; the order matters where one transaction undoes another.

@@ -5,66 +5,17 @@
 //! savepoints), and changes aimed inside the predicates of each query ([`aim`]), so that results at a small scale change
 //! in every cycle.
 //!
-//! A cycle is a function of scale, seed and cycle number. Statements are self-contained SQL: those that must find rows
-//! choose them by a salted order of the keys, never by physical order, so the same stream on the same data makes the
-//! same changes on every server.
+//! A cycle is a function of scale, seed and cycle number.
 
 mod aim;
 mod churn;
 mod refresh;
 
-use std::collections::BTreeSet;
-
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Query, Scale, Table};
-
-/// One SQL statement, and the base table it writes to (`None` for transaction control and parking places).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
-    pub table: Option<Table>,
-    pub sql: String,
-}
-
-impl Statement {
-    fn on(table: Table, sql: impl Into<String>) -> Self {
-        Self { table: Some(table), sql: sql.into() }
-    }
-
-    fn other(sql: impl Into<String>) -> Self {
-        Self { table: None, sql: sql.into() }
-    }
-}
-
-/// Statements to run between BEGIN and COMMIT.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transaction {
-    /// What it does, in a few words.
-    pub name: String,
-    pub statements: Vec<Statement>,
-}
-
-impl Transaction {
-    fn new(name: impl Into<String>, statements: Vec<Statement>) -> Self {
-        Self { name: name.into(), statements }
-    }
-}
-
-/// The transactions between two rounds of refreshes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cycle {
-    /// From 1.
-    pub number: u32,
-    pub transactions: Vec<Transaction>,
-}
-
-impl Cycle {
-    /// The base tables some statement of this cycle writes to.
-    pub fn tables(&self) -> BTreeSet<Table> {
-        self.transactions.iter().flat_map(|t| &t.statements).filter_map(|s| s.table).collect()
-    }
-}
+use super::{Query, Scale};
+use crate::change::{Cycle, Transaction};
 
 /// The stream for one scale, seed and set of queries.
 #[derive(Debug, Clone)]

@@ -2,7 +2,8 @@
 
 use tpchgen::generators::{LineItem, Order};
 
-use super::{Statement, Transaction, literal};
+use super::literal;
+use crate::change::{Statement, Transaction};
 use crate::tpch::refresh_set::{self, Inserted, SETS_MAX};
 use crate::tpch::{Scale, Table};
 

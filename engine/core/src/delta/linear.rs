@@ -1,8 +1,8 @@
-//! Linear operators are their own change.  d(f(A)) = f(dA)  for f a filter, a bag projection, a sum, a negation.
-//! Reads: dA.  Needs: nothing.
+//! Linear operators are their own change.  d(f(A)) = f(dA)  for f a filter, a bag projection, a sum, a negation, the
+//! repetition of rows.  Reads: dA.  Needs: nothing.
 
 use super::{Changed, Sharing, differentiate, sum};
-use crate::plan::{Filter, Plan, Project, UnionAll};
+use crate::plan::{Filter, Plan, Project, Repeat, UnionAll};
 use crate::query::Unsupported;
 
 type Rule = Result<Option<Plan>, Unsupported>;
@@ -16,6 +16,11 @@ pub(super) fn filter(filter: &Filter, changed: &Changed, sharing: &mut Sharing) 
 pub(super) fn project(project: &Project, changed: &Changed, sharing: &mut Sharing) -> Rule {
     let delta = differentiate(&project.input, changed, sharing)?;
     Ok(delta.map(|input| Plan::Project(Project { input: Box::new(input), exprs: project.exprs.clone() })))
+}
+
+pub(super) fn repeat(repeat: &Repeat, changed: &Changed, sharing: &mut Sharing) -> Rule {
+    let delta = differentiate(&repeat.input, changed, sharing)?;
+    Ok(delta.map(|input| Plan::Repeat(Repeat { input: Box::new(input), count: repeat.count.clone() })))
 }
 
 pub(super) fn negate(input: &Plan, changed: &Changed, sharing: &mut Sharing) -> Rule {

@@ -5,10 +5,14 @@
 //! ([`Plan::Delta`]); old states appear as [`Plan::Old`] or expanded by linearity. `None` says that the plan reads
 //! nothing that changed. Plans must be fragments: stateful operators have been cut into stages before.
 
+mod expand;
 mod inner_join;
 mod linear;
 mod outer_join;
 mod semi_join;
+mod temporal_filter;
+
+pub use temporal_filter::{TIME, TIME_ELSEWHERE};
 
 use crate::plan::{Delta, DeltaOf, Plan, UnionAll};
 use crate::query::{Construct, Unsupported};
@@ -20,12 +24,14 @@ use std::collections::BTreeSet;
 pub struct Changed {
     pub sources: BTreeSet<SourceId>,
     pub stages: BTreeSet<StageId>,
+    /// The time of the refresh is not that of the frontier.
+    pub time: bool,
 }
 
 impl Changed {
     /// Only base relations changed.
     pub fn sources(sources: impl IntoIterator<Item = SourceId>) -> Changed {
-        Changed { sources: sources.into_iter().collect(), stages: BTreeSet::new() }
+        Changed { sources: sources.into_iter().collect(), ..Changed::default() }
     }
 }
 
@@ -70,6 +76,9 @@ pub fn differentiate(
     changed: &Changed,
     sharing: &mut Sharing,
 ) -> Result<Option<Plan>, Unsupported> {
+    if changed.time {
+        temporal_filter::check(plan)?;
+    }
     match plan {
         Plan::Source(source) => Ok(changed.sources.contains(&source.source).then(|| {
             Plan::Delta(Delta {
@@ -86,9 +95,17 @@ pub fn differentiate(
             })
         })),
         Plan::Values(_) => Ok(None),
+        Plan::Filter(filter) if changed.time && filter.predicate.reads_time() => {
+            temporal_filter::filter(filter, changed, sharing)
+        }
         Plan::Filter(filter) => linear::filter(filter, changed, sharing),
+        Plan::Project(project) if changed.time && project.exprs.iter().any(|(expr, _)| expr.reads_time()) => {
+            temporal_filter::project(project, changed, sharing)
+        }
         Plan::Project(project) => linear::project(project, changed, sharing),
         Plan::UnionAll(union) => linear::union_all(union, changed, sharing),
+        Plan::Repeat(repeat) => linear::repeat(repeat, changed, sharing),
+        Plan::Expand(expand) => expand::rule(expand, changed, sharing),
         Plan::Negate(input) => linear::negate(input, changed, sharing),
         Plan::Join(join) => inner_join::rule(join, changed, sharing),
         Plan::OuterJoin(join) => outer_join::rule(join, changed, sharing),
@@ -97,6 +114,7 @@ pub fn differentiate(
         Plan::Aggregate(_) => Err(not_a_fragment("an aggregate")),
         Plan::SetOp(_) => Err(not_a_fragment("a set operation")),
         Plan::TopK(_) => Err(not_a_fragment("a LIMIT")),
+        Plan::Window(_) => Err(not_a_fragment("a window function")),
         Plan::DependentJoin(_) => Err(not_a_fragment("a correlated subquery")),
     }
 }

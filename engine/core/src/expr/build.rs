@@ -3,6 +3,9 @@
 use super::{Expr, Piece, Shape};
 use crate::types::{Column, TypeRef, Volatility};
 
+/// The check of a scalar subquery's number of rows.
+const SINGLE_ROW: &str = "pgtrickle.single_row(";
+
 impl Expr {
     /// A boolean constant.
     pub fn boolean(value: bool) -> Expr {
@@ -48,6 +51,11 @@ impl Expr {
         }
     }
 
+    /// `(NOT self)`.
+    pub fn negated(&self) -> Expr {
+        Expr { strict: self.strict, ..self.wrapped("(NOT ", ")", TypeRef::boolean()) }
+    }
+
     /// `self IS NOT FALSE`.
     pub fn is_not_false(&self) -> Expr {
         Expr { nullable: false, ..self.wrapped("((", ") IS NOT FALSE)", TypeRef::boolean()) }
@@ -59,14 +67,109 @@ impl Expr {
         Expr { nullable: false, ..self.wrapped("(COALESCE(", &zero, self.ty.clone()) }
     }
 
+    /// `(self = 1)` for a count.
+    pub fn is_one(&self) -> Expr {
+        let one = format!(" = 1::{})", self.ty.name);
+        self.wrapped("(", &one, TypeRef::boolean())
+    }
+
+    /// An array with NULL replaced by the empty array.
+    pub fn or_empty_array(&self) -> Expr {
+        let empty = format!(", '{{}}'::{}))", self.ty.name);
+        Expr { nullable: false, ..self.wrapped("(COALESCE(", &empty, self.ty.clone()) }
+    }
+
     /// `pgtrickle.single_row(rows, self)`: the value, or the error of a scalar subquery with several rows.
     pub fn single_row(&self, rows: &Expr) -> Expr {
-        let mut pieces = vec![Piece::Text("pgtrickle.single_row(".to_owned())];
+        let mut pieces = vec![Piece::Text(SINGLE_ROW.to_owned())];
         pieces.extend(rows.pieces.iter().cloned());
         pieces.push(Piece::Text(", ".to_owned()));
         pieces.extend(self.pieces.iter().cloned());
         pieces.push(Piece::Text(")".to_owned()));
         Expr { pieces, shape: Shape::Opaque, strict: false, nullable: true, ..self.clone() }
+    }
+
+    /// `pgtrickle.image(self)`: the bytes of the value, which are its identity.
+    pub fn image(&self) -> Expr {
+        Expr { strict: true, ..self.wrapped("pgtrickle.image(", ")", TypeRef::bytea()) }
+    }
+
+    /// `pgtrickle.hash_v1(values..)`, never NULL.
+    pub fn hash(values: &[&Expr]) -> Expr {
+        let mut pieces = vec![Piece::Text("pgtrickle.hash_v1(".to_owned())];
+        for (index, value) in values.iter().enumerate() {
+            if index > 0 {
+                pieces.push(Piece::Text(", ".to_owned()));
+            }
+            pieces.extend(value.pieces.iter().cloned());
+        }
+        pieces.push(Piece::Text(")".to_owned()));
+        Expr {
+            pieces,
+            ty: TypeRef::int8(),
+            volatility: Volatility::Immutable,
+            nullable: false,
+            strict: false,
+            fixed_scale: None,
+            shape: Shape::Opaque,
+        }
+    }
+
+    /// `(self IS DISTINCT FROM NULL)`: not NULL, also where it is a row, of which `IS NOT NULL` would look at the fields.
+    pub fn is_not_null(&self) -> Expr {
+        let test = self.wrapped("(", " IS DISTINCT FROM NULL)", TypeRef::boolean());
+        Expr { nullable: false, strict: true, ..test }
+    }
+
+    /// `(self = other)` of two columns of one type.
+    pub fn equals(&self, other: &Expr) -> Expr {
+        let nullable = self.nullable || other.nullable;
+        Expr {
+            nullable,
+            strict: true,
+            shape: Shape::Equality,
+            ..self.infix(" = ", other, TypeRef::boolean())
+        }
+    }
+
+    /// `(self IS NOT DISTINCT FROM other)`.
+    pub fn is_not_distinct_from(&self, other: &Expr) -> Expr {
+        Expr { nullable: false, ..self.infix(" IS NOT DISTINCT FROM ", other, TypeRef::boolean()) }
+    }
+
+    /// `(COALESCE(self, other))`, of one type.
+    pub fn or_else(&self, other: &Expr) -> Expr {
+        let mut both = self.wrapped("(COALESCE(", ", ", self.ty.clone());
+        both.pieces.extend(other.pieces.iter().cloned());
+        both.pieces.push(Piece::Text("))".to_owned()));
+        let fixed_scale = self.fixed_scale.filter(|_| self.fixed_scale == other.fixed_scale);
+        Expr {
+            nullable: self.nullable && other.nullable,
+            volatility: self.volatility.max(other.volatility),
+            fixed_scale,
+            ..both
+        }
+    }
+
+    /// `(CASE WHEN condition THEN self END)`.
+    pub fn only_if(&self, condition: &Expr) -> Expr {
+        let mut guarded = condition.wrapped("(CASE WHEN ", " THEN ", self.ty.clone());
+        guarded.pieces.extend(self.pieces.iter().cloned());
+        guarded.pieces.push(Piece::Text(" END)".to_owned()));
+        Expr {
+            nullable: true,
+            volatility: self.volatility.max(condition.volatility),
+            fixed_scale: self.fixed_scale,
+            ..guarded
+        }
+    }
+
+    fn infix(&self, operator: &str, other: &Expr, ty: TypeRef) -> Expr {
+        let mut both = self.wrapped("(", operator, ty);
+        both.pieces.extend(other.pieces.iter().cloned());
+        both.pieces.push(Piece::Text(")".to_owned()));
+        both.volatility = self.volatility.max(other.volatility);
+        both
     }
 
     /// All of `conditions`; true for none.
@@ -131,28 +234,57 @@ impl Expr {
                 pieces.push(Piece::Text(")".to_owned()));
             }
         }
-        if self.shape == Shape::Column {
-            composed = exprs[self.pieces.iter().find_map(column_of).unwrap_or_default()].0.clone();
+        if let Some(column) = self.as_column() {
+            composed = exprs[column].0.clone();
         }
         composed.pieces = pieces;
         composed
+    }
+
+    /// The expression with the columns of an outer row, `depth` dependent joins out, computed by `exprs` over another.
+    pub fn over_outer_projection(&self, depth: u32, exprs: &[(Expr, String)]) -> Expr {
+        let mut composed = self.clone();
+        composed.pieces.clear();
+        for piece in &self.pieces {
+            let Piece::Outer(outer, position) = piece else {
+                composed.pieces.push(piece.clone());
+                continue;
+            };
+            if *outer != depth {
+                composed.pieces.push(piece.clone());
+                continue;
+            }
+            let inner = exprs[*position].0.map_slots(|piece| match piece {
+                Piece::Column(column) => Piece::Outer(depth, *column),
+                Piece::Outer(further, column) => Piece::Outer(depth + further, *column),
+                other => other.clone(),
+            });
+            composed.volatility = composed.volatility.max(inner.volatility);
+            composed.strict &= inner.strict;
+            if inner.shape != Shape::Column {
+                composed.shape = Shape::Opaque;
+            }
+            let fenced = inner.pieces.len() > 1;
+            composed.pieces.extend(fenced.then(|| Piece::Text("(".to_owned())));
+            composed.pieces.extend(inner.pieces);
+            composed.pieces.extend(fenced.then(|| Piece::Text(")".to_owned())));
+        }
+        composed
+    }
+
+    /// True if looking at the value may be an error because a scalar subquery had several rows.
+    pub fn checks_rows(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains(SINGLE_ROW)))
     }
 
     /// Moves every slot; outer slots get their depth.
     pub fn map_slots(&self, mut map: impl FnMut(&Piece) -> Piece) -> Expr {
         let mut moved = self.clone();
         for piece in &mut moved.pieces {
-            if !matches!(piece, Piece::Text(_)) {
+            if matches!(piece, Piece::Column(_) | Piece::Outer(..)) {
                 *piece = map(piece);
             }
         }
         moved
-    }
-}
-
-fn column_of(piece: &Piece) -> Option<usize> {
-    match piece {
-        Piece::Column(position) => Some(*position),
-        _ => None,
     }
 }

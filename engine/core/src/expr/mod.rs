@@ -4,9 +4,12 @@
 //! remap and combine expressions but never look inside the text; what they need to know stands beside it.
 
 mod build;
+mod time;
 
 use crate::types::{Column, TypeRef, Volatility};
 use serde::{Deserialize, Serialize};
+
+pub use time::{Moment, Time};
 
 /// A scalar expression over the columns of one input relation (and, inside a dependent join, of outer relations).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,6 +35,8 @@ pub enum Piece {
     Column(usize),
     /// Column of an enclosing dependent join's left side; depth 1 is the nearest.
     Outer(u32, usize),
+    /// See [`Time`].
+    Time(Time),
 }
 
 /// What rules recognise in an expression.
@@ -85,6 +90,17 @@ impl Expr {
         used
     }
 
+    /// True if it is surely the constant 1, however it is written: `1`, `'1'::bigint`, `1::int8`.
+    pub fn is_constant_one(&self) -> bool {
+        match (&self.shape, self.pieces.as_slice()) {
+            (Shape::Constant, [Piece::Text(text)]) => {
+                let number = text.split("::").next().unwrap_or_default();
+                number.trim_matches(|c| matches!(c, '(' | ')' | '\'' | ' ')) == "1"
+            }
+            _ => false,
+        }
+    }
+
     /// True if it uses a column of an enclosing query.
     pub fn is_correlated(&self) -> bool {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Outer(..)))
@@ -110,7 +126,7 @@ impl Expr {
                 Piece::Column(position) if *position < left => *piece = Piece::Outer(1, *position),
                 Piece::Column(position) => *position -= left,
                 Piece::Outer(depth, _) => *depth += 1,
-                Piece::Text(_) => {}
+                Piece::Text(_) | Piece::Time(_) => {}
             }
         }
         moved
@@ -121,7 +137,8 @@ impl Expr {
         if self.shape != Shape::Equality {
             return None;
         }
-        let mut slots = self.pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_)));
+        let mut slots =
+            self.pieces.iter().filter(|piece| matches!(piece, Piece::Column(_) | Piece::Outer(..)));
         Some((slots.next()?, slots.next()?))
     }
 }

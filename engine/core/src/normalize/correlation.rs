@@ -1,7 +1,9 @@
 //! Correlation: which part of a plan looks at outer rows, and pulling correlated conditions to the top.
 
 use crate::expr::{Expr, Piece};
-use crate::plan::{Aggregate, Filter, Join, Plan, Project, SemiJoin};
+use crate::plan::{
+    Aggregate, Filter, FrameBound, Join, Plan, Project, RowSource, SemiJoin, TopK, Window, WindowCall,
+};
 use crate::types::Column;
 
 /// A plan without outer references whose first columns are the original's, and the conditions (over outer slots and
@@ -16,7 +18,7 @@ pub(super) fn is_correlated(plan: &Plan, depth: u32) -> bool {
     let refers = |expr: &Expr| {
         expr.pieces.iter().any(|piece| matches!(piece, Piece::Outer(outer, _) if *outer >= depth))
     };
-    if own_expressions(plan).into_iter().any(refers) {
+    if plan.expressions().into_iter().any(refers) {
         return true;
     }
     match plan {
@@ -27,26 +29,68 @@ pub(super) fn is_correlated(plan: &Plan, depth: u32) -> bool {
     }
 }
 
-fn own_expressions(plan: &Plan) -> Vec<&Expr> {
+/// The node's own expressions ([`Plan::expressions`]), to change them.
+pub(super) fn own_expressions_mut(plan: &mut Plan) -> Vec<&mut Expr> {
     match plan {
-        Plan::Filter(node) => vec![&node.predicate],
-        Plan::Project(node) => node.exprs.iter().map(|(expr, _)| expr).collect(),
-        Plan::Join(node) => node.predicates.iter().collect(),
-        Plan::OuterJoin(node) => node.on.iter().collect(),
-        Plan::SemiJoin(node) => node.on.iter().collect(),
-        Plan::DependentJoin(node) => node.on.iter().collect(),
-        Plan::TopK(node) => node.limit.iter().chain(&node.offset).collect(),
-        Plan::Values(node) => node.rows.iter().flatten().collect(),
-        Plan::Flip(node) => node.on.iter().collect(),
+        Plan::Filter(node) => vec![&mut node.predicate],
+        Plan::Project(node) => node.exprs.iter_mut().map(|(expr, _)| expr).collect(),
+        Plan::Join(node) => node.predicates.iter_mut().collect(),
+        Plan::OuterJoin(node) => node.on.iter_mut().collect(),
+        Plan::SemiJoin(node) => node.on.iter_mut().collect(),
+        Plan::DependentJoin(node) => node.on.iter_mut().collect(),
+        Plan::TopK(node) => node.limit.iter_mut().chain(&mut node.offset).collect(),
+        Plan::Values(node) => node.rows.iter_mut().flatten().collect(),
+        Plan::Expand(node) => {
+            let (calls, item) = match &mut node.rows {
+                RowSource::Functions { calls, .. } => (calls.as_mut_slice(), None),
+                RowSource::Item(item) => ([].as_mut_slice(), Some(item)),
+            };
+            calls.iter_mut().chain(item).chain(node.left.iter_mut().flatten()).collect()
+        }
+        Plan::Repeat(node) => vec![&mut node.count],
+        Plan::Window(node) => node.calls.iter_mut().flat_map(window_expressions_mut).collect(),
+        Plan::Flip(node) => node.on.iter_mut().collect(),
+        Plan::Aggregate(node) => node.calls.iter_mut().flat_map(|call| &mut call.direct_args).collect(),
         Plan::Source(_)
         | Plan::Stored(_)
         | Plan::Delta(_)
-        | Plan::Aggregate(_)
         | Plan::SetOp(_)
         | Plan::UnionAll(_)
         | Plan::Negate(_)
         | Plan::Old(_) => vec![],
     }
+}
+
+/// Replaces every expression of a plan, each with the number of dependent joins between it and the plan.
+pub(super) fn map_expressions(plan: &mut Plan, depth: u32, map: &mut impl FnMut(&Expr, u32) -> Expr) {
+    for expr in own_expressions_mut(plan) {
+        *expr = map(expr, depth);
+    }
+    if let Plan::DependentJoin(join) = plan {
+        map_expressions(&mut join.left, depth, map);
+        map_expressions(&mut join.right, depth + 1, map);
+        return;
+    }
+    for child in plan.children_mut() {
+        map_expressions(child, depth, map);
+    }
+}
+
+/// A plan that does not refer to the nearest outer row, seen from outside of that row's dependent join.
+pub(super) fn outward(plan: &Plan) -> Plan {
+    let mut moved = plan.clone();
+    map_expressions(&mut moved, 0, &mut |expr, inside| {
+        expr.map_slots(|piece| match piece {
+            Piece::Outer(depth, column) if *depth > inside => Piece::Outer(depth - 1, *column),
+            other => other.clone(),
+        })
+    });
+    moved
+}
+
+pub(super) fn window_expressions_mut(call: &mut WindowCall) -> impl Iterator<Item = &mut Expr> {
+    let offsets = [&mut call.frame.start, &mut call.frame.end].into_iter().filter_map(FrameBound::offset_mut);
+    call.args.iter_mut().chain(&mut call.filter).chain(offsets)
 }
 
 /// Pulls every correlated condition to the top, or `None` where a correlated expression is not a condition that
@@ -91,6 +135,8 @@ pub(super) fn pull(plan: &Plan) -> Option<Pulled> {
             Some(Pulled { plan, conditions: pulled.conditions })
         }
         Plan::Aggregate(aggregate) if !aggregate.keys.is_empty() => pull_aggregate(aggregate),
+        Plan::TopK(top) => pull_top_k(top),
+        Plan::Window(window) => pull_window(window),
         _ => None,
     }
 }
@@ -152,6 +198,9 @@ const NO_ROWS: crate::plan::Values = crate::plan::Values { columns: vec![], rows
 /// Equality of an outer value with an inner column fixes that column within each outer row's groups, so grouping by it
 /// as well gives the same groups and lets the condition stand above.
 fn pull_aggregate(aggregate: &Aggregate) -> Option<Pulled> {
+    if Plan::Aggregate(aggregate.clone()).expressions().iter().any(|expr| expr.is_correlated()) {
+        return None;
+    }
     let pulled = pull(&aggregate.input)?;
     let inner = pulled.conditions.iter().map(correlated_column).collect::<Option<Vec<usize>>>()?;
     let mut keys = aggregate.keys.clone();
@@ -176,6 +225,43 @@ fn pull_aggregate(aggregate: &Aggregate) -> Option<Pulled> {
     let exprs = visible.map(|column| (Expr::column(column, &columns[column]), columns[column].name.clone()));
     let project = Project { input: Box::new(Plan::Values(NO_ROWS)), exprs: exprs.collect() };
     Some(project_with_extras(&project, Pulled { plan: grouped, conditions }))
+}
+
+/// An equality with an outer value fixes the inner column, so the first rows for one outer row are the first rows of the
+/// partition by that column.
+fn pull_top_k(top: &TopK) -> Option<Pulled> {
+    if top.limit.iter().chain(&top.offset).any(Expr::is_correlated) {
+        return None;
+    }
+    let pulled = pull(&top.input)?;
+    let inner = pulled.conditions.iter().map(correlated_column).collect::<Option<Vec<usize>>>()?;
+    let mut partition = top.partition.clone();
+    partition.extend(inner);
+    partition.sort_unstable();
+    partition.dedup();
+    let plan = Plan::TopK(TopK { input: Box::new(pulled.plan), partition, ..top.clone() });
+    Some(Pulled { plan, conditions: pulled.conditions })
+}
+
+/// The same for windows: the rows for one outer row are those of the partition by that column.
+fn pull_window(window: &Window) -> Option<Pulled> {
+    if window.calls.iter().flat_map(WindowCall::expressions).any(Expr::is_correlated) {
+        return None;
+    }
+    let width = window.input.columns().len();
+    let pulled = pull(&window.input)?;
+    let inner = pulled.conditions.iter().map(correlated_column).collect::<Option<Vec<usize>>>()?;
+    let mut partition = window.partition.clone();
+    partition.extend(inner);
+    partition.sort_unstable();
+    partition.dedup();
+    let numbered = pulled.plan.columns().len();
+    let plan = Plan::Window(Window { input: Box::new(pulled.plan), partition, ..window.clone() });
+    let columns = plan.columns();
+    let visible = (0..width).chain(numbered..columns.len());
+    let exprs = visible.map(|column| (Expr::column(column, &columns[column]), columns[column].name.clone()));
+    let project = Project { input: Box::new(Plan::Values(NO_ROWS)), exprs: exprs.collect() };
+    Some(project_with_extras(&project, Pulled { plan, conditions: pulled.conditions }))
 }
 
 /// The inner column, if the condition is `outer column = inner column`.

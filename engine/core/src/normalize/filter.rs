@@ -1,11 +1,12 @@
 //! `push-filters`, `null-rejecting`, `one-sided-on`.
 //!
 //! A filter commutes with everything that keeps its columns and rows apart: bag projection (the condition is rewritten
-//! over the projection's inputs), the preserved side of joins, union. Conditions over an inner join become join
-//! predicates, where keys and access paths are derived from. A filter is never moved below an aggregate or a limit.
+//! over the projection's inputs), the preserved side of joins, the rows that functions are called for, union.
+//! Conditions over an inner join become join predicates, where keys and access paths are derived from. A filter is moved
+//! below a window function only if it is about whole partitions, and never below an aggregate or a limit.
 
 use crate::expr::Expr;
-use crate::plan::{DependentJoin, DependentKind, Filter, Join, OuterJoin, OuterKind, Plan, SemiJoin};
+use crate::plan::{DependentJoin, DependentKind, Filter, Join, OuterJoin, OuterKind, Plan, SemiJoin, Window};
 use crate::types::Volatility;
 
 /// The plan under `conditions`, each condition as deep as it may go.
@@ -43,7 +44,20 @@ pub(super) fn push(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
             union.inputs = union.inputs.into_iter().map(|input| push(input, conditions.clone())).collect();
             Plan::UnionAll(union)
         }
+        Plan::Expand(mut expand) => {
+            let width = expand.input.columns().len();
+            let (moved, kept): (Vec<Expr>, Vec<Expr>) = conditions
+                .into_iter()
+                .partition(|condition| condition.columns().iter().all(|&column| column < width));
+            expand.input = Box::new(push(*expand.input, moved));
+            wrap(Plan::Expand(expand), kept)
+        }
+        Plan::Repeat(mut repeat) => {
+            repeat.input = Box::new(push(*repeat.input, conditions));
+            Plan::Repeat(repeat)
+        }
         Plan::DependentJoin(join) => push_dependent_join(join, conditions),
+        Plan::Window(window) => push_window(window, conditions),
         mut other => {
             for child in other.children_mut() {
                 *child = push(child.clone(), vec![]);
@@ -51,6 +65,21 @@ pub(super) fn push(plan: Plan, mut conditions: Vec<Expr>) -> Plan {
             wrap(other, conditions)
         }
     }
+}
+
+/// A condition that holds for all rows of a partition or for none takes whole partitions away, which no window function
+/// sees. It must not tell rows of one partition apart, as the text of equal numbers does. Correlated conditions stay
+/// above, from where they can be pulled out of a subquery.
+fn push_window(mut window: Window, conditions: Vec<Expr>) -> Plan {
+    let columns = window.input.columns();
+    let is_of_partition =
+        |column: &usize| window.partition.contains(column) && columns[*column].ty.equal_image;
+    let (moved, kept): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(|condition| {
+        let columns = condition.columns();
+        !columns.is_empty() && columns.iter().all(is_of_partition) && !condition.is_correlated()
+    });
+    window.input = Box::new(push(*window.input, moved));
+    wrap(Plan::Window(window), kept)
 }
 
 fn wrap(plan: Plan, conditions: Vec<Expr>) -> Plan {
@@ -65,7 +94,9 @@ fn flatten(join: Join) -> Plan {
     let mut predicates = vec![];
     let mut offset = 0;
     for input in join.inputs {
-        match push(input, vec![]) {
+        let (input, timed) = apart_from_time(push(input, vec![]));
+        predicates.extend(timed.iter().map(|p| p.map_columns(|column| column + offset)));
+        match input {
             Plan::Join(inner) => {
                 predicates.extend(inner.predicates.iter().map(|p| p.map_columns(|column| column + offset)));
                 for input in inner.inputs {
@@ -95,9 +126,32 @@ fn flatten(join: Join) -> Plan {
         }
         start = end;
     }
-    match (inputs.len(), predicates.is_empty()) {
+    // Conditions with time stand above the join, where they have a rule.
+    let timed = predicates.extract_if(.., |predicate| predicate.reads_time()).collect();
+    let joined = match (inputs.len(), predicates.is_empty()) {
         (1, true) => inputs.remove(0),
         _ => Plan::Join(Join { inputs, predicates }),
+    };
+    wrap(joined, timed)
+}
+
+/// A join under conditions with time, and these; another plan as it is.
+fn apart_from_time(plan: Plan) -> (Plan, Vec<Expr>) {
+    match plan {
+        Plan::Filter(filter) if filter.predicate.reads_time() => {
+            let Filter { input, predicate } = filter;
+            match apart_from_time(*input) {
+                (Plan::Join(join), mut timed) => {
+                    timed.push(predicate);
+                    (Plan::Join(join), timed)
+                }
+                (input, timed) => {
+                    let input = Box::new(wrap(input, timed));
+                    (Plan::Filter(Filter { input, predicate }), vec![])
+                }
+            }
+        }
+        other => (other, vec![]),
     }
 }
 

@@ -8,10 +8,19 @@
 //! | `mark-to-semi` | `unnest` | `EXISTS`, `IN` as a condition is a semi join, negated an anti join |
 //! | `mark-to-union` | `unnest` | `EXISTS`, `IN` as a value is a union of the rows for which it is true, NULL, false |
 //! | `scalar-to-join` | `unnest` | a scalar subquery is a join with its only row, or with its rows grouped by the correlation |
-//! | `lateral-to-join` | `unnest` | LATERAL with pulled-up conditions is a join |
+//! | `array-to-join` | `unnest` | ARRAY(subquery) is a join with its rows collected by the correlation |
+//! | `lateral-to-join` | `unnest` | LATERAL is a join |
+//! | `push-domain` | `domain`, `descend` | a right side that is correlated elsewhere than in conditions is evaluated for the distinct outer values |
+//! | `distinct-arguments` | `distinct` | `count(DISTINCT x)` and the like count the rows of a DISTINCT |
+//! | `checks-above` | `unnest` | several rows of a scalar subquery are an error where the value is used |
+//! | `rank-to-top-k` | `rank` | a bound on `row_number()` limits the rows of each partition beneath the window |
 
 mod correlation;
+mod descend;
+mod distinct;
+mod domain;
 mod filter;
+mod rank;
 mod unnest;
 
 use crate::plan::Plan;
@@ -21,5 +30,5 @@ use crate::query::Unsupported;
 pub fn normalize(plan: &Plan) -> Result<Plan, Unsupported> {
     let pushed = filter::push(plan.clone(), vec![]);
     let unnested = unnest::unnest(pushed)?;
-    Ok(filter::push(unnested, vec![]))
+    Ok(distinct::split(rank::limit(filter::push(unnested, vec![]))))
 }

@@ -1,7 +1,8 @@
 //! Properties of a plan, derived bottom-up and only read by rules: columns, keys, sources.
 
 use super::*;
-use crate::types::Column;
+use crate::expr::Expr;
+use crate::types::{Arithmetic, Column};
 use std::collections::BTreeSet;
 
 /// Sets of positions whose values identify a row of weight 1 (grouping equality, NULL equal to NULL).
@@ -41,6 +42,17 @@ impl Plan {
             Plan::SetOp(set_op) => union_columns([&*set_op.left, &*set_op.right]),
             Plan::UnionAll(union) => union_columns(&union.inputs),
             Plan::TopK(top) => top.input.columns(),
+            Plan::Expand(expand) => {
+                let added = nullable_if(expand.columns.clone(), expand.left.is_some());
+                expand.input.columns().into_iter().chain(added).collect()
+            }
+            Plan::Repeat(repeat) => repeat.input.columns(),
+            Plan::Window(window) => window
+                .input
+                .columns()
+                .into_iter()
+                .chain(window.calls.iter().map(WindowCall::column))
+                .collect(),
             Plan::DependentJoin(join) => {
                 let mut columns = join.left.columns();
                 match join.kind {
@@ -84,7 +96,14 @@ impl Plan {
             Plan::SemiJoin(join) => join.left.keys(),
             Plan::Aggregate(aggregate) => vec![(0..aggregate.keys.len()).collect()],
             Plan::SetOp(set_op) if !set_op.all => vec![(0..set_op.left.columns().len()).collect()],
-            Plan::TopK(top) => top.input.keys(),
+            Plan::TopK(top) => {
+                let mut keys = top.input.keys();
+                let is_one = top.limit.as_ref().is_some_and(Expr::is_constant_one) && !top.with_ties;
+                keys.extend(is_one.then(|| top.partition.clone()));
+                keys
+            }
+            Plan::Expand(expand) => expand_keys(expand),
+            Plan::Window(window) => window_keys(window),
             Plan::DependentJoin(join) => match join.kind {
                 DependentKind::Mark | DependentKind::Scalar | DependentKind::Array => join.left.keys(),
                 DependentKind::Inner | DependentKind::Left => vec![],
@@ -93,10 +112,37 @@ impl Plan {
             | Plan::SetOp(_)
             | Plan::UnionAll(_)
             | Plan::Values(_)
+            | Plan::Repeat(_)
             | Plan::Delta(_)
             | Plan::Negate(_)
             | Plan::Old(_)
             | Plan::Flip(_) => vec![],
+        }
+    }
+
+    /// The node's own expressions.
+    pub fn expressions(&self) -> Vec<&Expr> {
+        match self {
+            Plan::Filter(node) => vec![&node.predicate],
+            Plan::Project(node) => node.exprs.iter().map(|(expr, _)| expr).collect(),
+            Plan::Join(node) => node.predicates.iter().collect(),
+            Plan::OuterJoin(node) => node.on.iter().collect(),
+            Plan::SemiJoin(node) => node.on.iter().collect(),
+            Plan::DependentJoin(node) => node.on.iter().collect(),
+            Plan::Aggregate(node) => node.calls.iter().flat_map(|call| &call.direct_args).collect(),
+            Plan::TopK(node) => node.limit.iter().chain(&node.offset).collect(),
+            Plan::Window(node) => node.calls.iter().flat_map(WindowCall::expressions).collect(),
+            Plan::Values(node) => node.rows.iter().flatten().collect(),
+            Plan::Expand(node) => node.exprs().chain(node.left.iter().flatten()).collect(),
+            Plan::Repeat(node) => vec![&node.count],
+            Plan::Flip(node) => node.on.iter().collect(),
+            Plan::Source(_)
+            | Plan::Stored(_)
+            | Plan::Delta(_)
+            | Plan::SetOp(_)
+            | Plan::UnionAll(_)
+            | Plan::Negate(_)
+            | Plan::Old(_) => vec![],
         }
     }
 
@@ -113,6 +159,9 @@ impl Plan {
             Plan::SetOp(node) => vec![&node.left, &node.right],
             Plan::UnionAll(node) => node.inputs.iter().collect(),
             Plan::TopK(node) => vec![&node.input],
+            Plan::Expand(node) => vec![&node.input],
+            Plan::Repeat(node) => vec![&node.input],
+            Plan::Window(node) => vec![&node.input],
             Plan::DependentJoin(node) => vec![&node.left, &node.right],
             Plan::Negate(input) => vec![input],
             Plan::Old(node) => vec![&node.new, &node.delta],
@@ -133,6 +182,9 @@ impl Plan {
             Plan::SetOp(node) => vec![&mut node.left, &mut node.right],
             Plan::UnionAll(node) => node.inputs.iter_mut().collect(),
             Plan::TopK(node) => vec![&mut node.input],
+            Plan::Expand(node) => vec![&mut node.input],
+            Plan::Repeat(node) => vec![&mut node.input],
+            Plan::Window(node) => vec![&mut node.input],
             Plan::DependentJoin(node) => vec![&mut node.left, &mut node.right],
             Plan::Negate(input) => vec![input],
             Plan::Old(node) => vec![&mut node.new, &mut node.delta],
@@ -171,6 +223,17 @@ impl Plan {
     }
 }
 
+impl Expand {
+    /// The calls or the item, over the input's columns.
+    pub fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        let (calls, item) = match &self.rows {
+            RowSource::Functions { calls, .. } => (calls.as_slice(), None),
+            RowSource::Item(item) => ([].as_slice(), Some(item)),
+        };
+        calls.iter().chain(item)
+    }
+}
+
 impl AggCall {
     /// The output column, given the columns of the aggregate's input.
     pub fn column(&self, input: &[Column]) -> Column {
@@ -183,6 +246,57 @@ impl AggCall {
             fixed_scale: self.args.first().filter(|_| keeps_scale).and_then(|&arg| input[arg].fixed_scale),
         }
     }
+}
+
+impl WindowCall {
+    /// The output column.
+    pub fn column(&self) -> Column {
+        let first = self.args.first();
+        let (nullable, keeps_scale) = match self.function.builtin.as_deref() {
+            Some("row_number" | "rank" | "dense_rank" | "percent_rank" | "cume_dist" | "count") => {
+                (false, false)
+            }
+            // NULL buckets have NULL numbers.
+            Some("ntile") => (first.is_none_or(|arg| arg.nullable), false),
+            Some("sum" | "min" | "max" | "first_value" | "last_value" | "nth_value") => (true, true),
+            // A default need not have the scale of the argument.
+            Some("lag" | "lead") => (true, self.args.len() < 3),
+            _ => (true, false),
+        };
+        Column {
+            name: self.name.clone(),
+            ty: self.ty.clone(),
+            nullable,
+            fixed_scale: first.filter(|_| keeps_scale).and_then(|arg| arg.fixed_scale),
+        }
+    }
+}
+
+impl WindowCall {
+    /// True if the value can differ for peers, or with the order in which peers come.
+    pub fn sees_order_of_peers(&self) -> bool {
+        let is_of_peers = match self.function.builtin.as_deref() {
+            Some("rank" | "dense_rank" | "percent_rank" | "cume_dist") => return false,
+            // Exact sums and counts do not depend on the order of what they see.
+            Some("count" | "bool_and" | "bool_or" | "every" | "bit_and" | "bit_or" | "bit_xor") => true,
+            Some("sum" | "avg") => self
+                .args
+                .iter()
+                .all(|arg| matches!(arg.ty.arithmetic, Arithmetic::Integer | Arithmetic::Numeric)),
+            Some("min" | "max") => self.args.iter().all(|arg| arg.ty.equal_image),
+            _ => false,
+        };
+        !is_of_peers || self.frame.mode == FrameMode::Rows
+    }
+}
+
+/// The input's keys, since every row stays one row; and a row number identifies a row of its partition.
+fn window_keys(window: &Window) -> Keys {
+    let width = window.input.columns().len();
+    let mut keys = window.input.keys();
+    let number = window.calls.iter().position(|call| call.function.builtin.as_deref() == Some("row_number"));
+    keys.extend(number.map(|number| window.partition.iter().copied().chain([width + number]).collect()));
+    keys
 }
 
 /// One key of each input together identify a joined row; an input whose key is equated to columns outside it adds
@@ -247,6 +361,14 @@ fn left_join_keys(join: &Join) -> Keys {
         return vec![];
     };
     vec![left.into_iter().chain(right.into_iter().map(|column| column + width)).collect()]
+}
+
+/// The ordinality tells the rows of one input row apart; a null-extended row is the only one of its input row.
+fn expand_keys(expand: &Expand) -> Keys {
+    let RowSource::Functions { ordinality: true, .. } = expand.rows else { return vec![] };
+    let last = expand.input.columns().len() + expand.columns.len() - 1;
+    let keys = expand.input.keys().into_iter();
+    keys.map(|key| key.into_iter().chain([last]).collect()).collect()
 }
 
 /// Columns that a predicate equates to `column`.

@@ -28,6 +28,9 @@ pub enum Plan {
     SetOp(SetOp),
     UnionAll(UnionAll),
     TopK(TopK),
+    Expand(Expand),
+    Repeat(Repeat),
+    Window(Window),
     DependentJoin(DependentJoin),
     /// Weights with the opposite sign.
     Negate(Box<Plan>),
@@ -196,12 +199,156 @@ pub struct TopK {
     pub input: Box<Plan>,
     pub partition: Vec<usize>,
     pub order: Vec<SortKey>,
-    /// `int8` expression without columns of the input; None is no limit.
+    /// `int8` expression over partition columns that are the same, byte by byte, for all rows of a partition; NULL and
+    /// None are no limit.
     pub limit: Option<Expr>,
     pub offset: Option<Expr>,
     pub with_ties: bool,
     /// Offset in the query text, for messages.
     pub position: Option<u32>,
+}
+
+/// For each input row, the rows of an item of FROM that reads no table, hence a function of the row: input columns, then
+/// the item's. Linear, like a projection: an input row's weight is that of all its rows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Expand {
+    pub input: Box<Plan>,
+    pub rows: RowSource,
+    /// The item's columns.
+    pub columns: Vec<Column>,
+    /// `LEFT JOIN LATERAL item ON ..`: conditions over input columns then the item's. An input row for which no row of
+    /// the item satisfies them appears once, with NULLs. None is `CROSS JOIN LATERAL`.
+    pub left: Option<Vec<Expr>>,
+    /// Offset in the query text, for messages.
+    pub position: Option<u32>,
+}
+
+/// The item of FROM that an [`Expand`] evaluates for each row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RowSource {
+    /// `ROWS FROM (calls) [WITH ORDINALITY]`: the n-th row holds the n-th row of every call, NULLs for calls that have
+    /// fewer rows; the ordinality is a last column that counts from 1. A call's text may end in a column definition
+    /// list.
+    Functions { calls: Vec<Expr>, ordinality: bool },
+    /// Anything else, as text: a table function such as `XMLTABLE(..)`, or a bracketed query without tables.
+    Item(Expr),
+}
+
+/// Each input row as often as `count` says, an `int8` over the input's columns that is neither NULL nor negative.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Repeat {
+    pub input: Box<Plan>,
+    pub count: Expr,
+}
+
+/// Window functions over one partitioning (by grouping equality, NULLs equal) and order: every row of the input, with one
+/// more column per call. Calls over windows that differ in the frame only are in one node: they see the same order of
+/// rows. A query with further windows has a node for each, one over the other.
+///
+/// Rows that tie in `order` are peers; among themselves they are ordered by the images of all columns of the input
+/// (`design-review.md` 8.4), so that what depends on the order of rows is a function of the multiset.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Window {
+    pub input: Box<Plan>,
+    pub partition: Vec<usize>,
+    pub order: Vec<SortKey>,
+    pub calls: Vec<WindowCall>,
+}
+
+/// Which rows around the current one a window function sees.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Frame {
+    pub mode: FrameMode,
+    pub start: FrameBound,
+    pub end: FrameBound,
+    pub exclude: FrameExclusion,
+}
+
+/// What the offsets of a frame count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FrameMode {
+    Rows,
+    /// Distances of values of the only sort key.
+    Range,
+    /// Groups of peers.
+    Groups,
+}
+
+/// One end of a frame. Offsets are expressions without columns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FrameBound {
+    UnboundedPreceding,
+    Preceding(Expr),
+    CurrentRow,
+    Following(Expr),
+    UnboundedFollowing,
+}
+
+/// What EXCLUDE takes out of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum FrameExclusion {
+    Nothing,
+    CurrentRow,
+    /// The current row and its peers.
+    Group,
+    /// The peers of the current row.
+    Ties,
+}
+
+impl FrameBound {
+    /// How far away the bound is, if that is said.
+    pub fn offset(&self) -> Option<&Expr> {
+        match self {
+            FrameBound::Preceding(offset) | FrameBound::Following(offset) => Some(offset),
+            FrameBound::UnboundedPreceding | FrameBound::CurrentRow | FrameBound::UnboundedFollowing => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn offset_mut(&mut self) -> Option<&mut Expr> {
+        match self {
+            FrameBound::Preceding(offset) | FrameBound::Following(offset) => Some(offset),
+            FrameBound::UnboundedPreceding | FrameBound::CurrentRow | FrameBound::UnboundedFollowing => None,
+        }
+    }
+}
+
+impl Default for Frame {
+    /// `RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW`, as SQL has it.
+    fn default() -> Frame {
+        Frame {
+            mode: FrameMode::Range,
+            start: FrameBound::UnboundedPreceding,
+            end: FrameBound::CurrentRow,
+            exclude: FrameExclusion::Nothing,
+        }
+    }
+}
+
+/// One call of a window function, or of an aggregate as one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WindowCall {
+    pub function: FunctionRef,
+    /// Arguments over the columns of the input.
+    pub args: Vec<Expr>,
+    /// An aggregate without arguments, called with `*`.
+    pub star: bool,
+    /// `FILTER (WHERE condition)`, for aggregates.
+    pub filter: Option<Expr>,
+    pub frame: Frame,
+    pub ty: TypeRef,
+    /// Output column name.
+    pub name: String,
+    /// Offset in the query text, for messages.
+    pub position: Option<u32>,
+}
+
+impl WindowCall {
+    /// Arguments, filter, and the offsets of the frame.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        let offsets = [&self.frame.start, &self.frame.end].into_iter().filter_map(FrameBound::offset);
+        self.args.iter().chain(&self.filter).chain(offsets)
+    }
 }
 
 /// How a dependent join combines a left row with the right side evaluated for it.

@@ -22,18 +22,29 @@ pub fn grouping_equal(left: &str, right: &str, column: &Column) -> String {
     format!("{left} {operator} {right}")
 }
 
-/// Consolidates a derived table `body` with columns `c1..cn, w`: weights of identical rows added, zeros dropped.
-pub fn consolidate(columns: &[Column], body: &str) -> String {
-    let names: Vec<String> = (0..columns.len()).map(column_name).collect();
-    let outputs = names.iter().zip(columns).map(|(name, column)| {
-        if column.ty.equal_image {
+/// The columns `c1..cn` of `u` in a query whose rows are grouped by identity, and what they are grouped by. All values
+/// with one image are the same.
+pub fn grouped(columns: &[Column]) -> (Vec<String>, String) {
+    let mut outputs = vec![];
+    let mut groups = vec![];
+    for (index, column) in columns.iter().enumerate() {
+        let name = column_name(index);
+        groups.push(image(&format!("u.{name}"), column));
+        outputs.push(if column.ty.equal_image {
             format!("u.{name}")
         } else {
             format!("pg_catalog.any_value(u.{name}) AS {name}")
-        }
-    });
-    let groups = list(names.iter().zip(columns).map(|(name, column)| image(&format!("u.{name}"), column)));
-    let group_by = if columns.is_empty() { "GROUP BY ()".to_owned() } else { format!("GROUP BY {groups}") };
-    let outputs = list(outputs.chain([format!("pg_catalog.sum(u.{WEIGHT})::pg_catalog.int8 AS {WEIGHT}")]));
-    format!("SELECT {outputs} FROM ({body}) u {group_by} HAVING pg_catalog.sum(u.{WEIGHT}) <> 0")
+        });
+    }
+    (outputs, if groups.is_empty() { "()".to_owned() } else { list(groups) })
+}
+
+/// Consolidates a derived table `body` with columns `c1..cn, w`: weights of identical rows added, zeros dropped.
+pub fn consolidate(columns: &[Column], body: &str) -> String {
+    let (mut outputs, groups) = grouped(columns);
+    outputs.push(format!("pg_catalog.sum(u.{WEIGHT})::pg_catalog.int8 AS {WEIGHT}"));
+    format!(
+        "SELECT {} FROM ({body}) u GROUP BY {groups} HAVING pg_catalog.sum(u.{WEIGHT}) OPERATOR(pg_catalog.<>) 0",
+        list(outputs)
+    )
 }

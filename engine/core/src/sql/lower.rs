@@ -5,8 +5,8 @@
 
 use super::select::{Block, FromItem, union_all};
 use super::{WEIGHT, column_name, list, quote};
-use crate::expr::{Expr, Piece};
-use crate::plan::{DeltaOf, Flip, Join, OuterJoin, OuterKind, Plan, SemiJoin, Values};
+use crate::expr::{Expr, Moment, Piece, Time};
+use crate::plan::{DeltaOf, Expand, Flip, Join, OuterJoin, OuterKind, Plan, RowSource, SemiJoin, Values};
 use crate::query::SourceInfo;
 use crate::types::{SourceId, StageId};
 
@@ -65,11 +65,7 @@ impl<'a> Lowering<'a> {
                 let alias = self.alias();
                 let relation = self.relations.stored(stored.stage, &alias);
                 let mut from = vec![FromItem::Plain { relation: relation.relation, alias }];
-                if let Some(multiplicity) = relation.multiplicity {
-                    let series =
-                        format!("LATERAL pg_catalog.generate_series(1::pg_catalog.int8, {multiplicity})");
-                    from.push(FromItem::Plain { relation: series, alias: self.alias() });
-                }
+                from.extend(relation.multiplicity.map(|multiplicity| self.copies(&multiplicity)));
                 vec![Block { from, columns: relation.columns, ..Block::default() }]
             }
             Plan::Delta(delta) => {
@@ -104,6 +100,25 @@ impl<'a> Lowering<'a> {
             Plan::Join(join) => self.join(join)?,
             Plan::OuterJoin(join) => vec![self.outer_join(join)?],
             Plan::SemiJoin(join) => self.semi_join(join)?,
+            Plan::Expand(expand) => {
+                let mut blocks = self.lower(&expand.input)?;
+                for block in &mut blocks {
+                    self.expand(expand, block);
+                }
+                blocks
+            }
+            Plan::Repeat(repeat) => {
+                let mut blocks = self.lower(&repeat.input)?;
+                for block in &mut blocks {
+                    let count = substitute(&repeat.count, &block.columns);
+                    if block.is_plain() {
+                        block.from.push(self.copies(&count));
+                    } else {
+                        block.weight.push(count);
+                    }
+                }
+                blocks
+            }
             Plan::UnionAll(union) => {
                 let mut blocks = vec![];
                 for input in &union.inputs {
@@ -127,8 +142,47 @@ impl<'a> Lowering<'a> {
             Plan::Aggregate(_) => return Err(NotLowerable("aggregate")),
             Plan::SetOp(_) => return Err(NotLowerable("set operation")),
             Plan::TopK(_) => return Err(NotLowerable("top-k")),
+            Plan::Window(_) => return Err(NotLowerable("window function")),
             Plan::DependentJoin(_) => return Err(NotLowerable("dependent join")),
         })
+    }
+
+    /// An item of FROM that repeats what stands before it.
+    fn copies(&mut self, count: &str) -> FromItem {
+        let relation = format!("LATERAL pg_catalog.generate_series(1::pg_catalog.int8, {count})");
+        FromItem::Plain { relation, alias: self.alias() }
+    }
+
+    /// Adds the rows that belong to each row of `block`, as a lateral item after its own items. The outer form stands in
+    /// a subquery of its own: null-extension then concerns nothing but this item.
+    fn expand(&mut self, expand: &Expand, block: &mut Block) {
+        let item = match &expand.rows {
+            RowSource::Functions { calls, ordinality } => {
+                let calls = list(calls.iter().map(|call| substitute(call, &block.columns)));
+                format!("ROWS FROM ({calls}){}", if *ordinality { " WITH ORDINALITY" } else { "" })
+            }
+            RowSource::Item(item) => substitute(item, &block.columns),
+        };
+        let names = || (0..expand.columns.len()).map(column_name);
+        let alias = self.alias();
+        let of = |alias: &str| names().map(|name| format!("{alias}.{name}")).collect::<Vec<_>>();
+        let relation = match &expand.left {
+            None => format!("LATERAL {item}"),
+            Some(on) => {
+                let (one, inner) = (self.alias(), self.alias());
+                let columns: Vec<String> = block.columns.iter().cloned().chain(of(&inner)).collect();
+                let on = on.iter().map(|condition| substitute(condition, &columns)).collect::<Vec<_>>();
+                let on = if on.is_empty() { "true".to_owned() } else { on.join(" AND ") };
+                format!(
+                    "LATERAL (SELECT {} FROM (SELECT) AS {one} LEFT JOIN {item} AS {inner} ({}) ON ({on}))",
+                    list(of(&inner)),
+                    list(names())
+                )
+            }
+        };
+        block.columns.extend(of(&alias));
+        let names = if expand.columns.is_empty() { String::new() } else { format!(" ({})", list(names())) };
+        block.from.push(FromItem::Plain { relation, alias: format!("{alias}{names}") });
     }
 
     /// The plan as one block: itself if it has one, else a subquery over the union.
@@ -359,7 +413,8 @@ impl<'a> Lowering<'a> {
             key_columns.iter().enumerate().map(|(index, sql)| format!("{sql} AS {}", column_name(index)));
         let net = format!("pg_catalog.sum({})::pg_catalog.int8 AS s", delta.weight_sql());
         let mut not_null = delta.clone();
-        not_null.conditions.extend(key_columns.iter().map(|sql| format!("{sql} IS NOT NULL")));
+        // A composite key with a NULL field matches; IS NOT NULL would not say that it is there.
+        not_null.conditions.extend(key_columns.iter().map(|sql| format!("{sql} IS DISTINCT FROM NULL")));
         let grouped = format!(
             "(SELECT {}{} GROUP BY {} HAVING pg_catalog.sum({}) <> 0)",
             list(outputs.chain([net])),
@@ -530,6 +585,7 @@ pub fn substitute(expr: &Expr, columns: &[String]) -> String {
     for piece in &expr.pieces {
         match piece {
             Piece::Text(part) => text += part,
+            Piece::Time(time) => text += &time_text(time),
             Piece::Column(position) => {
                 let column = &columns[*position];
                 // A whole-row or field selection after a bare reference stays valid; anything composed is fenced.
@@ -543,6 +599,19 @@ pub fn substitute(expr: &Expr, columns: &[String]) -> String {
     text
 }
 
+/// Both times are functions, so the planner sees their values and knows how little lies between them.
+fn time_text(time: &Time) -> String {
+    match time {
+        Time::Read(Moment::Now) => "pg_catalog.now()".to_owned(),
+        Time::Read(Moment::Then) => "pgtrickle.frontier_time()".to_owned(),
+        Time::Open => "(".to_owned(),
+        Time::Operator { operator, .. } => format!(" {operator} "),
+        Time::Close => ")".to_owned(),
+    }
+}
+
+/// True for `alias.column`. A bare word or number is a constant, which an outer join must not show in the place of NULL.
 fn is_reference(sql: &str) -> bool {
-    sql.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '"'))
+    sql.split_once('.').is_some_and(|(alias, _)| alias.starts_with(|c: char| c.is_ascii_alphabetic()))
+        && sql.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '"'))
 }

@@ -8,9 +8,11 @@
 //! input change i ─▶ groups g: old and new state, flag ─▶ flagged groups recomputed f ─▶ rows r ─▶ output change, state
 //! ```
 //!
-//! Reads: d(input); New(input) for flagged groups only; state. The output row a group retracts is the stored one.
+//! Reads: d(input); New(input), or its arrangement, for flagged groups only; state. The output row a group retracts is the stored one.
 
 use super::accumulator::{Accumulator, Class};
+use super::arrangement::Arrangement;
+use super::{Lookup, StageSql};
 use crate::apply::{change_columns, is_plain};
 use crate::plan::AggCall;
 use crate::program::{Action, Counts, Identity, RelationColumn, Step};
@@ -18,6 +20,7 @@ use crate::sql::identity::{consolidate, grouping_equal};
 use crate::sql::lower::StoredRelation;
 use crate::sql::{WEIGHT, column_name, list};
 use crate::types::{Column, StageId, TypeRef};
+use std::collections::BTreeSet;
 
 /// Everything the stage's SQL depends on.
 pub struct AggregateStage<'a> {
@@ -30,28 +33,16 @@ pub struct AggregateStage<'a> {
     pub calls: &'a [AggCall],
     /// Columns of the stage's output.
     pub output: Vec<Column>,
+    /// Where flagged groups are read again, if not from the input itself.
+    pub arrangement: Option<Arrangement<'a>>,
 }
 
-impl AggregateStage<'_> {
-    fn accumulators(&self) -> Vec<Accumulator<'_>> {
-        self.calls.iter().enumerate().map(|(index, call)| Accumulator::new(index, call, self.input)).collect()
+impl StageSql for AggregateStage<'_> {
+    fn id(&self) -> StageId {
+        self.id
     }
 
-    fn key_columns(&self) -> Vec<&Column> {
-        self.keys.iter().map(|&key| &self.input[key]).collect()
-    }
-
-    /// Keys that are never NULL and always fit an index entry are found by themselves, others by their hash.
-    fn is_hashed(&self) -> bool {
-        !self.keys.is_empty() && !is_plain(self.keys.iter().map(|&key| &self.input[key]))
-    }
-
-    fn is_global(&self) -> bool {
-        self.keys.is_empty()
-    }
-
-    /// Statements that create the state table and its index.
-    pub fn ddl(&self) -> Vec<String> {
+    fn ddl(&self) -> Vec<String> {
         let hash = self.is_hashed().then(|| "h pg_catalog.int8 NOT NULL".to_owned());
         let keys = self.key_columns();
         let keys = keys.iter().enumerate().map(|(index, column)| {
@@ -73,13 +64,136 @@ impl AggregateStage<'_> {
         statements
     }
 
-    /// How consumers read the stage's output.
-    pub fn stored(&self, alias: &str) -> StoredRelation {
+    fn stored(&self, alias: &str) -> StoredRelation {
         StoredRelation {
             relation: self.table.clone(),
             columns: self.outputs(|column| format!("{alias}.{column}"), "a", "n"),
             multiplicity: None,
         }
+    }
+
+    fn input_name(&self) -> String {
+        self.name("input")
+    }
+
+    fn steps(&self, input: &str, into: &str) -> Vec<Step> {
+        let mut steps = vec![self.groups()];
+        steps.push(self.step(
+            "no negative group",
+            Identity::Owner,
+            Action::Check {
+                sql: format!("SELECT EXISTS (SELECT 1 FROM {} g WHERE g.n1 < 0)", self.name("groups")),
+                message: format!("state table {} would count a group below zero", self.table),
+            },
+        ));
+        let rows = if self.has_flags() {
+            steps.extend(self.recompute(input));
+            self.name("rows")
+        } else {
+            self.name("groups")
+        };
+        steps.push(self.output_change(&rows, into));
+        steps.extend(self.write(&rows));
+        steps
+    }
+
+    fn populate(&self, input: &str) -> Vec<Step> {
+        let accumulators = self.accumulators();
+        let keys = self
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(index, &key)| format!("i.{} AS k{}", column_name(key), index + 1));
+        let states = accumulators.iter().flat_map(|accumulator| {
+            accumulator
+                .state()
+                .into_iter()
+                .zip(accumulator.recomputed())
+                .map(|((suffix, _), sql)| format!("{sql} AS a{suffix}"))
+        });
+        let items = list(keys.chain(["pg_catalog.count(*) AS n".to_owned()]).chain(states));
+        let group_by = list(self.keys.iter().map(|&key| format!("i.{}", column_name(key))));
+        let group_by = if self.is_global() { String::new() } else { format!(" GROUP BY {group_by}") };
+        let mut sql = format!("SELECT {items} FROM ({input}) i{group_by}");
+        let mut columns: Vec<RelationColumn> = self.key_relation_columns().collect();
+        columns.push(RelationColumn { name: "n".to_owned(), ty: TypeRef::int8() });
+        columns.extend(self.state_columns("a"));
+        if self.is_hashed() {
+            let keys = list((1..=self.keys.len()).map(|key| format!("x.k{key}")));
+            sql = format!("SELECT pgtrickle.hash_v1({keys}) AS h, x.* FROM ({sql}) x");
+            columns.insert(0, RelationColumn { name: "h".to_owned(), ty: TypeRef::int8() });
+        }
+        let names = list(columns.iter().map(|column| column.name.clone()));
+        let filled = self.name("filled");
+        let insert = format!("INSERT INTO {} ({names}) SELECT {names} FROM {filled}", self.table);
+        vec![
+            Step {
+                when: None,
+                ..self.step("compute", Identity::Owner, Action::Select { into: filled, columns, sql })
+            },
+            Step {
+                when: None,
+                ..self.step(
+                    "fill",
+                    Identity::Extension,
+                    Action::Modify { sql: insert, expect: None, counts: Counts::State },
+                )
+            },
+        ]
+    }
+
+    fn rereads_by(&self) -> Option<&[usize]> {
+        self.accumulators().iter().any(Accumulator::rereads).then_some(self.keys)
+    }
+
+    /// A global aggregate reads all there is in any case.
+    fn can_keep_input(&self) -> bool {
+        !self.is_global()
+    }
+
+    fn lookup(&self, given: &BTreeSet<usize>) -> Lookup {
+        let keys: Vec<usize> = given.iter().copied().filter(|column| *column < self.keys.len()).collect();
+        if !self.is_hashed() && keys.first() == Some(&0) {
+            return Lookup::Index;
+        }
+        let column = |key: usize| &self.input[self.keys[key]].ty;
+        let compact: Vec<usize> =
+            keys.iter().copied().filter(|&key| column(key).ordered && column(key).is_compact()).collect();
+        if !compact.is_empty() {
+            let columns = list(compact.iter().map(|key| format!("k{}", key + 1)));
+            return Lookup::CreateIndex(format!("CREATE INDEX ON {} ({columns})", self.table));
+        }
+        // Values of any length fit a hash index.
+        match keys.into_iter().find(|&key| column(key).hashable) {
+            Some(key) => {
+                Lookup::CreateIndex(format!("CREATE INDEX ON {} USING hash (k{})", self.table, key + 1))
+            }
+            None => Lookup::Scan,
+        }
+    }
+}
+
+impl AggregateStage<'_> {
+    /// Some call may need its group read again.
+    fn has_flags(&self) -> bool {
+        self.accumulators().iter().any(|accumulator| accumulator.flag().is_some())
+    }
+
+    fn accumulators(&self) -> Vec<Accumulator<'_>> {
+        self.calls.iter().enumerate().map(|(index, call)| Accumulator::new(index, call, self.input)).collect()
+    }
+
+    fn key_columns(&self) -> Vec<&Column> {
+        self.keys.iter().map(|&key| &self.input[key]).collect()
+    }
+
+    /// Keys that are never NULL and always fit an index entry are found by themselves, others by their hash.
+    fn is_hashed(&self) -> bool {
+        !self.keys.is_empty() && !is_plain(self.keys.iter().map(|&key| &self.input[key]))
+    }
+
+    fn is_global(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// The output columns from keys, row count and state columns named `{prefix}{suffix}`.
@@ -96,11 +210,6 @@ impl AggregateStage<'_> {
         format!("pgt_{what}_{}", self.id.0)
     }
 
-    /// The relation that must hold the consolidated change of the input.
-    pub fn input_name(&self) -> String {
-        self.name("input")
-    }
-
     fn state_columns(&self, prefix: &str) -> Vec<RelationColumn> {
         let accumulators = self.accumulators();
         let states = accumulators.iter().flat_map(Accumulator::state);
@@ -110,30 +219,6 @@ impl AggregateStage<'_> {
     fn key_relation_columns(&self) -> impl Iterator<Item = RelationColumn> {
         let keys = self.key_columns().into_iter().map(|column| column.ty.clone()).collect::<Vec<_>>();
         keys.into_iter().enumerate().map(|(index, ty)| RelationColumn { name: format!("k{}", index + 1), ty })
-    }
-
-    /// The steps from the input's change to the output's change (relation `into`) and the new state. `input` is the
-    /// stage's input after the change, as a query with columns `c1..cn`.
-    pub fn steps(&self, input: &str, into: &str) -> Vec<Step> {
-        let mut steps = vec![self.groups()];
-        steps.push(self.step(
-            "no negative group",
-            Identity::Owner,
-            Action::Check {
-                sql: format!("SELECT EXISTS (SELECT 1 FROM {} g WHERE g.n1 < 0)", self.name("groups")),
-                message: format!("state table {} would count a group below zero", self.table),
-            },
-        ));
-        let flags = self.accumulators().iter().any(|accumulator| accumulator.flag().is_some());
-        let rows = if flags {
-            steps.extend(self.recompute(input));
-            self.name("rows")
-        } else {
-            self.name("groups")
-        };
-        steps.push(self.output_change(&rows, into));
-        steps.extend(self.write(&rows));
-        steps
     }
 
     /// Old and new state of every affected group.
@@ -224,40 +309,35 @@ impl AggregateStage<'_> {
         let keys: Vec<String> = (1..=self.keys.len()).map(|key| format!("k{key}")).collect();
         // A group that is gone needs no recomputation, but the single group of a global aggregate never goes.
         let alive = if self.is_global() { "" } else { " AND g.n1 > 0" };
-        let flagged_items =
-            list(["g.gid".to_owned()].into_iter().chain(keys.iter().map(|key| format!("g.{key}"))));
-        let flagged_columns = [RelationColumn { name: "gid".to_owned(), ty: TypeRef::int8() }];
+        let mut flagged_columns = vec![RelationColumn { name: "gid".to_owned(), ty: TypeRef::int8() }];
+        let mut flagged_items = vec!["g.gid".to_owned()];
+        if self.arrangement.is_some() {
+            let hash = Arrangement::key_hash(keys.iter().map(|key| format!("g.{key}")));
+            flagged_columns.push(RelationColumn { name: "h".to_owned(), ty: TypeRef::int8() });
+            flagged_items.push(format!("{hash} AS h"));
+        }
+        flagged_columns.extend(self.key_relation_columns());
+        flagged_items.extend(keys.iter().map(|key| format!("g.{key}")));
         let select_flagged = Action::Select {
             into: flagged.clone(),
-            columns: flagged_columns.into_iter().chain(self.key_relation_columns()).collect(),
-            sql: format!("SELECT {flagged_items} FROM {groups} g WHERE g.flag{alive}"),
+            columns: flagged_columns,
+            sql: format!("SELECT {} FROM {groups} g WHERE g.flag{alive}", list(flagged_items)),
         };
 
+        let grouped = (1..=self.keys.len()).map(|key| format!("f.k{key}"));
+        let grouped: Vec<(usize, String)> = self.keys.iter().copied().zip(grouped).collect();
         let accumulators = self.accumulators();
-        let aggregates = accumulators.iter().flat_map(|accumulator| {
-            accumulator
-                .state()
-                .into_iter()
-                .zip(accumulator.recomputed())
-                .map(|((suffix, _), sql)| format!("{sql} AS a{suffix}"))
+        let aggregates = accumulators.into_iter().flat_map(|accumulator| {
+            let accumulator = accumulator.grouped_by(grouped.clone());
+            let states = accumulator.state().into_iter().zip(accumulator.recomputed());
+            states.map(|((suffix, _), sql)| format!("{sql} AS a{suffix}")).collect::<Vec<_>>()
         });
+        let aggregates: Vec<String> = aggregates.collect();
         let sql = if self.is_global() {
-            format!(
-                "SELECT {} FROM ({input}) i",
-                list(["1::pg_catalog.int8 AS gid".to_owned()].into_iter().chain(aggregates))
-            )
+            let items = ["1::pg_catalog.int8 AS gid".to_owned()].into_iter().chain(aggregates);
+            format!("SELECT {} FROM ({input}) i", list(items))
         } else {
-            let columns = self.key_columns();
-            let matches = columns.iter().enumerate().map(|(index, column)| {
-                grouping_equal(
-                    &format!("i.{}", column_name(self.keys[index])),
-                    &format!("f.k{}", index + 1),
-                    column,
-                )
-            });
-            let matches = matches.collect::<Vec<_>>().join(" AND ");
-            let items = list(["f.gid AS gid".to_owned()].into_iter().chain(aggregates));
-            format!("SELECT {items} FROM {flagged} f, ({input}) i WHERE {matches} GROUP BY f.gid")
+            self.reread(input, &flagged, &aggregates)
         };
         let found_columns = [RelationColumn { name: "gid".to_owned(), ty: TypeRef::int8() }];
         let found_columns = found_columns.into_iter().chain(self.state_columns("a")).collect();
@@ -296,6 +376,37 @@ impl AggregateStage<'_> {
             self.step("every flagged group recomputed", Identity::Owner, check),
             self.step("rows", Identity::Owner, select_rows),
         ]
+    }
+
+    /// The aggregates of each flagged group. NULL in a key is found by another condition than a value: with one nullable
+    /// key both conditions lead through an index of the input's, with more the arrangement's hash does.
+    fn reread(&self, input: &str, flagged: &str, aggregates: &[String]) -> String {
+        let columns = self.key_columns();
+        let key =
+            |index: usize| (format!("i.{}", column_name(self.keys[index])), format!("f.k{}", index + 1));
+        let items = list(["f.gid AS gid".to_owned()].into_iter().chain(aggregates.iter().cloned()));
+        let group_by =
+            list(["f.gid".to_owned()].into_iter().chain((0..self.keys.len()).map(|index| key(index).1)));
+        if let ([column], None) = (columns.as_slice(), &self.arrangement)
+            && column.nullable
+        {
+            let (value, given) = key(0);
+            let names = self.state_columns("a").into_iter().map(|column| format!("x.{}", column.name));
+            let names = list(["f.gid".to_owned()].into_iter().chain(names));
+            let aggregates = list(aggregates.iter().cloned());
+            return format!(
+                "SELECT {items} FROM {flagged} f, ({input}) i WHERE {value} = {given} GROUP BY {group_by} UNION ALL \
+                 SELECT {names} FROM {flagged} f, LATERAL (SELECT {aggregates} FROM ({input}) i \
+                 WHERE {value} IS NULL AND {given} IS NULL) x WHERE {given} IS NULL"
+            );
+        }
+        let matches = columns.iter().enumerate().map(|(index, column)| {
+            let (value, given) = key(index);
+            grouping_equal(&value, &given, column)
+        });
+        let hashes = self.arrangement.is_some().then(|| "i.h = f.h".to_owned());
+        let matches = hashes.into_iter().chain(matches).collect::<Vec<_>>().join(" AND ");
+        format!("SELECT {items} FROM {flagged} f, ({input}) i WHERE {matches} GROUP BY {group_by}")
     }
 
     /// New output minus old output of the affected groups.
@@ -355,46 +466,6 @@ impl AggregateStage<'_> {
         steps
     }
 
-    /// The steps that fill an empty state table from the stage's input, a query with columns `c1..cn`.
-    pub fn populate(&self, input: &str) -> Vec<Step> {
-        let accumulators = self.accumulators();
-        let keys = self
-            .keys
-            .iter()
-            .enumerate()
-            .map(|(index, &key)| format!("i.{} AS k{}", column_name(key), index + 1));
-        let states = accumulators.iter().flat_map(|accumulator| {
-            accumulator
-                .state()
-                .into_iter()
-                .zip(accumulator.recomputed())
-                .map(|((suffix, _), sql)| format!("{sql} AS a{suffix}"))
-        });
-        let items = list(keys.chain(["pg_catalog.count(*) AS n".to_owned()]).chain(states));
-        let group_by = list(self.keys.iter().map(|&key| format!("i.{}", column_name(key))));
-        let group_by = if self.is_global() { String::new() } else { format!(" GROUP BY {group_by}") };
-        let mut sql = format!("SELECT {items} FROM ({input}) i{group_by}");
-        let mut columns: Vec<RelationColumn> = self.key_relation_columns().collect();
-        columns.push(RelationColumn { name: "n".to_owned(), ty: TypeRef::int8() });
-        columns.extend(self.state_columns("a"));
-        if self.is_hashed() {
-            let keys = list((1..=self.keys.len()).map(|key| format!("x.k{key}")));
-            sql = format!("SELECT pgtrickle.hash_v1({keys}) AS h, x.* FROM ({sql}) x");
-            columns.insert(0, RelationColumn { name: "h".to_owned(), ty: TypeRef::int8() });
-        }
-        let names = list(columns.iter().map(|column| column.name.clone()));
-        let filled = self.name("filled");
-        let insert = format!("INSERT INTO {} ({names}) SELECT {names} FROM {filled}", self.table);
-        vec![
-            self.step("compute", Identity::Owner, Action::Select { into: filled, columns, sql }),
-            self.step(
-                "fill",
-                Identity::Extension,
-                Action::Modify { sql: insert, expect: None, counts: Counts::State },
-            ),
-        ]
-    }
-
     /// How the stage's calls are maintained, for explanations.
     pub fn classes(&self) -> Vec<(String, Class)> {
         self.accumulators()
@@ -407,7 +478,7 @@ impl AggregateStage<'_> {
         Step {
             label: format!("stage {}: {label}", self.id.0),
             identity,
-            when: Some(self.input_name()).filter(|_| !matches!(label, "compute" | "fill")),
+            when: Some(self.input_name()),
             action,
         }
     }

@@ -7,12 +7,19 @@
 
 pub mod accumulator;
 pub mod aggregate;
+pub mod arrangement;
+mod set_op;
 pub mod top_k;
+pub mod window;
 
+use crate::delta::{TIME, TIME_ELSEWHERE};
 use crate::expr::{Expr, SortKey};
-use crate::plan::{AggCall, Aggregate, Plan, SetOpKind, Stored, TopK, UnionAll};
+use crate::plan::{AggCall, Aggregate, Plan, Stored, TopK, Window, WindowCall};
+use crate::program::Step;
 use crate::query::{Construct, Unsupported};
+use crate::sql::lower::StoredRelation;
 use crate::types::{Column, StageId};
+use std::collections::BTreeSet;
 
 /// One stateful operator over a fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +29,68 @@ pub struct Stage {
     pub operator: Operator,
 }
 
+/// What every kind of stage renders.
+pub trait StageSql {
+    fn id(&self) -> StageId;
+
+    /// Statements that create the state table and its indexes.
+    fn ddl(&self) -> Vec<String>;
+
+    /// How consumers read the stage's output.
+    fn stored(&self, alias: &str) -> StoredRelation;
+
+    /// The relation that must hold the consolidated change of the input.
+    fn input_name(&self) -> String;
+
+    /// The steps from the input's change to the output's change (relation `into`) and the new state. `input` is the
+    /// stage's input after the change, as a query with columns `c1..cn`.
+    fn steps(&self, input: &str, into: &str) -> Vec<Step>;
+
+    /// The steps that fill an empty state table from the stage's input, a query with columns `c1..cn`.
+    fn populate(&self, input: &str) -> Vec<Step>;
+
+    /// The columns of the input by which the stage reads its new input again for affected keys; None if it never does.
+    fn rereads_by(&self) -> Option<&[usize]> {
+        None
+    }
+
+    /// The stage can read its input from an [`arrangement`].
+    fn can_keep_input(&self) -> bool {
+        false
+    }
+
+    /// How consumers find output rows of which these columns are given.
+    fn lookup(&self, _given: &BTreeSet<usize>) -> Lookup {
+        Lookup::Scan
+    }
+}
+
+/// How rows of a stage's output are found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// All of them are read.
+    Scan,
+    /// By an index that the state has anyway.
+    Index,
+    /// By an index that is created for it.
+    CreateIndex(String),
+}
+
 /// The stateful operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operator {
     /// See [`Aggregate`].
     Aggregate { keys: Vec<usize>, calls: Vec<AggCall> },
     /// See [`TopK`].
-    TopK { partition: Vec<usize>, order: Vec<SortKey>, limit: Option<Expr>, offset: Option<Expr> },
+    TopK {
+        partition: Vec<usize>,
+        order: Vec<SortKey>,
+        limit: Option<Expr>,
+        offset: Option<Expr>,
+        with_ties: bool,
+    },
+    /// See [`Window`].
+    Window { partition: Vec<usize>, order: Vec<SortKey>, calls: Vec<WindowCall> },
 }
 
 /// A query as stages, bottom-up, and the fragment over them that is the stream table.
@@ -51,17 +113,47 @@ impl Stage {
             Operator::Aggregate { keys, calls } => {
                 Plan::Aggregate(Aggregate { input, keys: keys.clone(), calls: calls.clone() })
             }
-            Operator::TopK { partition, order, limit, offset } => Plan::TopK(TopK {
+            Operator::TopK { partition, order, limit, offset, with_ties } => Plan::TopK(TopK {
                 input,
                 partition: partition.clone(),
                 order: order.clone(),
                 limit: limit.clone(),
                 offset: offset.clone(),
-                with_ties: false,
+                with_ties: *with_ties,
                 position: None,
+            }),
+            Operator::Window { partition, order, calls } => Plan::Window(Window {
+                input,
+                partition: partition.clone(),
+                order: order.clone(),
+                calls: calls.clone(),
             }),
         }
     }
+}
+
+impl Stage {
+    /// True if rows that tie in the operator's order can make a difference to its output.
+    pub(crate) fn breaks_ties(&self) -> bool {
+        let keys = self.input.keys();
+        match &self.operator {
+            Operator::Aggregate { .. } => false,
+            Operator::TopK { partition, order, with_ties, .. } => {
+                !with_ties && !is_total(&keys, partition, order)
+            }
+            Operator::Window { partition, order, calls } => {
+                calls.iter().any(WindowCall::sees_order_of_peers) && !is_total(&keys, partition, order)
+            }
+        }
+    }
+}
+
+/// True if no two rows of a partition tie: the partition and the order hold a key.
+fn is_total(keys: &[Vec<usize>], partition: &[usize], order: &[SortKey]) -> bool {
+    let is_placed = |column: &usize| {
+        partition.contains(column) || order.iter().any(|key| key.column == *column && key.using.is_none())
+    };
+    keys.iter().any(|key| key.iter().all(is_placed))
 }
 
 /// Cuts a normalised plan below its stateful operators. Equal stages are shared.
@@ -72,6 +164,10 @@ pub fn cut(plan: &Plan) -> Result<Staged, Unsupported> {
 }
 
 fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
+    let has_state = matches!(plan, Plan::Aggregate(_) | Plan::TopK(_) | Plan::Window(_));
+    if has_state && plan.expressions().into_iter().any(Expr::reads_time) {
+        return Err(unsupported(TIME, None, TIME_ELSEWHERE));
+    }
     match plan {
         Plan::Aggregate(aggregate) => {
             let input = cut_into(&aggregate.input, stages)?;
@@ -80,18 +176,11 @@ fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
             Ok(stored(stages, input, operator))
         }
         Plan::TopK(top) => {
-            if top.with_ties {
+            if top.with_ties && top.limit.is_none() {
                 return Err(unsupported(
-                    "FETCH FIRST .. WITH TIES",
+                    "FETCH FIRST NULL ROWS WITH TIES",
                     top.position,
-                    "it is not maintained yet",
-                ));
-            }
-            if [&top.limit, &top.offset].into_iter().flatten().any(|count| !count.columns().is_empty()) {
-                return Err(unsupported(
-                    "LIMIT that depends on a row",
-                    top.position,
-                    "it is not maintained yet",
+                    "the number of rows cannot be NULL",
                 ));
             }
             let input = cut_into(&top.input, stages)?;
@@ -100,25 +189,20 @@ fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
                 order: top.order.clone(),
                 limit: top.limit.clone(),
                 offset: top.offset.clone(),
+                with_ties: top.with_ties,
             };
             Ok(stored(stages, input, operator))
         }
-        Plan::SetOp(set_op) if set_op.kind == SetOpKind::Union && !set_op.all => {
-            let both =
-                Plan::UnionAll(UnionAll { inputs: vec![(*set_op.left).clone(), (*set_op.right).clone()] });
-            let keys = (0..both.columns().len()).collect();
-            cut_into(&Plan::Aggregate(Aggregate { input: Box::new(both), keys, calls: vec![] }), stages)
-        }
-        Plan::SetOp(set_op) => {
-            let name = match (set_op.kind, set_op.all) {
-                (SetOpKind::Intersect, true) => "INTERSECT ALL",
-                (SetOpKind::Intersect, false) => "INTERSECT",
-                (SetOpKind::Except, true) => "EXCEPT ALL",
-                (SetOpKind::Except, false) => "EXCEPT",
-                (SetOpKind::Union, _) => "UNION",
+        Plan::Window(window) => {
+            let input = cut_into(&window.input, stages)?;
+            let operator = Operator::Window {
+                partition: window.partition.clone(),
+                order: window.order.clone(),
+                calls: window.calls.clone(),
             };
-            Err(unsupported(name, set_op.position, "it is not maintained yet"))
+            Ok(stored(stages, input, operator))
         }
+        Plan::SetOp(set_op) => cut_into(&set_op::as_groups(set_op), stages),
         Plan::DependentJoin(join) => {
             Err(unsupported("correlated subquery", join.position, "this form is not unnested yet"))
         }

@@ -5,13 +5,18 @@
 //! the input (`design-review.md` 8.3). A change behind the last stored row is ignored unless the prefix is complete; when
 //! fewer than `offset + limit` rows are left and the prefix is not complete, it is read again from the new input.
 //!
+//! LIMIT and OFFSET may depend on the partition (`design-review.md` 7.4); they are the same for all its rows.
+//!
 //! Ties are broken by the images of all columns (`design-review.md` 8.4), so the answer is a function of the multiset.
+//! WITH TIES keeps the user's order: rows that are equal in it are *peers*, the prefix consists of whole groups of
+//! peers, and the output reaches to the end of the group that holds its last row. Otherwise every row is its own group.
 
+use super::StageSql;
 use super::accumulator::sort_key;
 use crate::apply::change_columns;
 use crate::expr::{Expr, SortKey};
 use crate::program::{Action, Counts, Identity, RelationColumn, Step};
-use crate::sql::identity::{consolidate, image};
+use crate::sql::identity::{consolidate, grouped, image};
 use crate::sql::lower::{StoredRelation, substitute};
 use crate::sql::{WEIGHT, column_name, list};
 use crate::types::{Column, StageId, TypeRef};
@@ -27,11 +32,15 @@ pub struct TopKStage<'a> {
     pub order: &'a [SortKey],
     pub limit: Option<&'a Expr>,
     pub offset: Option<&'a Expr>,
+    pub with_ties: bool,
 }
 
-impl TopKStage<'_> {
-    /// Statements that create the state table.
-    pub fn ddl(&self) -> Vec<String> {
+impl StageSql for TopKStage<'_> {
+    fn id(&self) -> StageId {
+        self.id
+    }
+
+    fn ddl(&self) -> Vec<String> {
         let columns = self
             .columns
             .iter()
@@ -48,79 +57,8 @@ impl TopKStage<'_> {
         ]
     }
 
-    fn offset(&self) -> String {
-        self.offset.map_or("0".to_owned(), |offset| format!("coalesce({}, 0)", substitute(offset, &[])))
-    }
-
-    /// Rows up to which the output reaches; NULL is no limit.
-    fn reach(&self) -> String {
-        match self.limit {
-            Some(limit) => format!("({} + {})", self.offset(), substitute(limit, &[])),
-            None => "NULL::pg_catalog.int8".to_owned(),
-        }
-    }
-
-    /// Rows the prefix holds when it is read: twice the reach and some, so that deletions rarely empty it.
-    fn capacity(&self) -> String {
-        format!("({} * 2 + 16)", self.reach())
-    }
-
-    /// The total order, over columns of a relation with `prefix`.
-    fn total_order(&self, prefix: &str) -> String {
-        let keys = self.order.iter().map(|key| sort_key(key, prefix));
-        let ties = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(index, column)| image(&format!("{prefix}{}", column_name(index)), column));
-        list(keys.chain(ties))
-    }
-
-    /// `PARTITION BY ..`, over columns of a relation with `prefix`.
-    fn partition_by(&self, prefix: &str) -> String {
-        if self.partition.is_empty() {
-            return String::new();
-        }
-        let columns = self.partition.iter().map(|&column| format!("{prefix}{}", column_name(column)));
-        format!("PARTITION BY {} ", list(columns))
-    }
-
-    /// The hash by which a partition's rows are found; 0 for the only partition there is.
-    fn hash(&self, prefix: &str) -> String {
-        if self.partition.is_empty() {
-            return "0::pg_catalog.int8".to_owned();
-        }
-        let columns = self.partition.iter().map(|&column| format!("{prefix}{}", column_name(column)));
-        format!("pgtrickle.hash_v1({})", list(columns))
-    }
-
-    fn same_partition(&self, left: &str, right: &str) -> String {
-        let same = self.partition.iter().map(|&column| {
-            let name = column_name(column);
-            crate::sql::identity::grouping_equal(
-                &format!("{left}{name}"),
-                &format!("{right}{name}"),
-                &self.columns[column],
-            )
-        });
-        same.collect::<Vec<_>>().join(" AND ")
-    }
-
-    fn name(&self, what: &str) -> String {
-        format!("pgt_{what}_{}", self.id.0)
-    }
-
-    /// The relation that must hold the consolidated change of the input.
-    pub fn input_name(&self) -> String {
-        self.name("input")
-    }
-
-    fn column_list(&self, prefix: &str) -> Vec<String> {
-        (0..self.columns.len()).map(|index| format!("{prefix}{}", column_name(index))).collect()
-    }
-
-    /// How consumers read the stage's output: the window of each stored prefix.
-    pub fn stored(&self, alias: &str) -> StoredRelation {
+    /// The window of each stored prefix.
+    fn stored(&self, alias: &str) -> StoredRelation {
         StoredRelation {
             relation: format!("({})", self.window(&self.table)),
             columns: self.column_list(&format!("{alias}.")),
@@ -128,36 +66,15 @@ impl TopKStage<'_> {
         }
     }
 
-    /// The rows of a stored prefix that LIMIT and OFFSET let through, with their number `w`.
-    fn window(&self, relation: &str) -> String {
-        let columns = list(self.column_list("p."));
-        let inner_columns = list(self.column_list("q."));
-        let through = format!(
-            "pg_catalog.sum(q.{WEIGHT}) OVER ({}ORDER BY {} ROWS UNBOUNDED PRECEDING)",
-            self.partition_by("q."),
-            self.total_order("q.")
-        );
-        let shown = format!(
-            "(least(p.through, {reach}) - greatest(p.through - p.{WEIGHT}, {offset}))::pg_catalog.int8",
-            reach = self.reach(),
-            offset = self.offset()
-        );
-        format!(
-            "SELECT {columns}{comma}{shown} AS {WEIGHT} FROM (SELECT {inner_columns}{comma}q.{WEIGHT}, {through} AS through FROM {relation} q) p WHERE {shown} > 0",
-            comma = if self.columns.is_empty() { "" } else { ", " },
-        )
+    fn input_name(&self) -> String {
+        self.name("input")
     }
 
-    fn prefix_columns(&self) -> Vec<RelationColumn> {
-        let mut columns = change_columns(self.columns);
-        columns.push(RelationColumn { name: "complete".to_owned(), ty: TypeRef::boolean() });
-        columns.push(RelationColumn { name: "h".to_owned(), ty: TypeRef::int8() });
-        columns
+    fn rereads_by(&self) -> Option<&[usize]> {
+        Some(self.partition)
     }
 
-    /// The steps from the input's change to the output's change (relation `into`) and the new state. `input` is the
-    /// stage's input after the change, as a query with columns `c1..cn`.
-    pub fn steps(&self, input: &str, into: &str) -> Vec<Step> {
+    fn steps(&self, input: &str, into: &str) -> Vec<Step> {
         let (parts, old, merged) = (self.name("partitions"), self.name("before"), self.name("merged"));
         let (short, read, new) = (self.name("short"), self.name("read"), self.name("after"));
         let columns = list(self.column_list("u."));
@@ -198,23 +115,9 @@ impl TopKStage<'_> {
             self.table
         );
 
-        // Stored rows and changed rows, added up per identity; `pos` is the place in the total order and `known` the
-        // place of the last row that was stored: what lies behind it is unknown unless the prefix was complete.
-        let groups = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(index, column)| image(&format!("u.{}", column_name(index)), column));
-        let groups = list(groups);
-        let groups = if groups.is_empty() { "()".to_owned() } else { groups };
-        let values = self.columns.iter().enumerate().map(|(index, column)| {
-            let name = column_name(index);
-            if column.ty.equal_image {
-                format!("u.{name}")
-            } else {
-                format!("pg_catalog.any_value(u.{name}) AS {name}")
-            }
-        });
+        // Stored rows and changed rows, added up per identity; `pos` is the place of the row's peers in the order and
+        // `known` that of the last ones stored: what lies behind them is unknown unless the prefix was complete.
+        let (values, groups) = grouped(self.columns);
         let values = list(values);
         let summed = format!(
             "SELECT {values}{comma}pg_catalog.sum(u.stored)::pg_catalog.int8 AS stored, pg_catalog.sum(u.changed)::pg_catalog.int8 AS changed, pg_catalog.bool_and(u.complete) AS complete FROM (SELECT {old_columns}{comma}b.{WEIGHT} AS stored, 0::pg_catalog.int8 AS changed, b.complete FROM {old} b UNION ALL SELECT {new_columns}{comma}0::pg_catalog.int8, i.{WEIGHT}, NULL::pg_catalog.bool FROM {input_change} i) u GROUP BY {groups}",
@@ -224,8 +127,8 @@ impl TopKStage<'_> {
         );
         let over = self.partition_by("u.");
         let placed = format!(
-            "SELECT u.*, pg_catalog.row_number() OVER ({over}ORDER BY {}) AS pos, coalesce(pg_catalog.bool_and(u.complete) OVER ({}), true) AS was_complete FROM ({summed}) u",
-            self.total_order("u."),
+            "SELECT u.*, pg_catalog.dense_rank() OVER ({over}ORDER BY {}) AS pos, coalesce(pg_catalog.bool_and(u.complete) OVER ({}), true) AS was_complete FROM ({summed}) u",
+            self.peer_order("u."),
             over.trim_end(),
         );
         let bounded = format!(
@@ -233,14 +136,14 @@ impl TopKStage<'_> {
             over.trim_end()
         );
         let valid = format!(
-            "SELECT {columns}{comma}(u.stored + u.changed) AS {WEIGHT}, u.was_complete, pg_catalog.sum(u.stored + u.changed) OVER ({over}ORDER BY {}) AS through, pg_catalog.sum(u.stored + u.changed) OVER ({}) AS total, pg_catalog.min(u.stored + u.changed) OVER () AS least FROM ({bounded}) u WHERE u.was_complete OR u.pos <= u.known",
-            format_args!("{} ROWS UNBOUNDED PRECEDING", self.total_order("u.")),
+            "SELECT {columns}{comma}(u.stored + u.changed) AS {WEIGHT}, u.was_complete, {} AS preceding, pg_catalog.sum(u.stored + u.changed) OVER ({}) AS total, pg_catalog.min(u.stored + u.changed) OVER () AS least FROM ({bounded}) u WHERE u.was_complete OR u.pos <= u.known",
+            self.preceding("u.", "u.stored + u.changed"),
             over.trim_end()
         );
         let merged_sql = format!(
-            "SELECT {columns}{comma}u.{WEIGHT}, (u.was_complete AND (u.total <= {capacity}) IS NOT FALSE) AS complete, {hash} AS h, (u.was_complete OR u.total >= {reach}) AS enough, (u.least < 0) AS negative FROM ({valid}) u WHERE u.{WEIGHT} <> 0 AND (u.through - u.{WEIGHT} < {capacity}) IS NOT FALSE",
-            capacity = self.capacity(),
-            reach = self.reach(),
+            "SELECT {columns}{comma}u.{WEIGHT}, (u.was_complete AND (u.total <= {capacity}) IS NOT FALSE) AS complete, {hash} AS h, (u.was_complete OR u.total >= {reach}) AS enough, (u.least < 0) AS negative FROM ({valid}) u WHERE u.{WEIGHT} <> 0 AND (u.preceding < {capacity}) IS NOT FALSE",
+            capacity = self.capacity("u."),
+            reach = self.reach("u."),
             hash = self.hash("u."),
         );
         let mut merged_columns = self.prefix_columns();
@@ -328,35 +231,157 @@ impl TopKStage<'_> {
         ]
     }
 
-    /// Reads prefixes from a query with columns `c1..cn`: up to `capacity` rows per partition in the total order.
-    fn read(&self, input: &str) -> String {
-        let comma = if self.columns.is_empty() { "" } else { ", " };
-        let values = self.columns.iter().enumerate().map(|(index, column)| {
-            let name = column_name(index);
-            if column.ty.equal_image {
-                format!("u.{name}")
-            } else {
-                format!("pg_catalog.any_value(u.{name}) AS {name}")
-            }
-        });
-        let groups = self
+    fn populate(&self, input: &str) -> Vec<Step> {
+        let filled = self.name("filled");
+        let compute =
+            Action::Select { into: filled.clone(), columns: self.prefix_columns(), sql: self.read(input) };
+        let fill = Action::Modify { sql: self.insert_from(&filled), expect: None, counts: Counts::State };
+        vec![
+            Step { when: None, ..self.step("compute", Identity::Owner, compute) },
+            Step { when: None, ..self.step("fill", Identity::Extension, fill) },
+        ]
+    }
+}
+
+impl TopKStage<'_> {
+    /// LIMIT or OFFSET over the columns of a relation with `prefix`. One that depends on the partition is checked as the
+    /// server does; a constant has been checked by it already.
+    fn count(&self, count: &Expr, is_offset: bool, prefix: &str) -> String {
+        let sql = substitute(count, &self.column_list(prefix));
+        if count.columns().is_empty() { sql } else { format!("pgtrickle.row_count({sql}, {is_offset})") }
+    }
+
+    fn offset(&self, prefix: &str) -> String {
+        let offset = self.offset.map(|offset| format!("coalesce({}, 0)", self.count(offset, true, prefix)));
+        offset.unwrap_or("0".to_owned())
+    }
+
+    /// Rows up to which the output reaches; NULL is no limit.
+    fn reach(&self, prefix: &str) -> String {
+        match self.limit {
+            Some(limit) => format!("({} + {})", self.offset(prefix), self.count(limit, false, prefix)),
+            None => "NULL::pg_catalog.int8".to_owned(),
+        }
+    }
+
+    /// Rows the prefix holds when it is read: twice the reach and some, so that deletions rarely empty it.
+    fn capacity(&self, prefix: &str) -> String {
+        format!("({} * 2 + 16)", self.reach(prefix))
+    }
+
+    /// The total order, over columns of a relation with `prefix`.
+    fn total_order(&self, prefix: &str) -> String {
+        let keys = self.order.iter().map(|key| sort_key(key, prefix));
+        let ties = self
             .columns
             .iter()
             .enumerate()
-            .map(|(index, column)| image(&format!("u.{}", column_name(index)), column));
-        let groups = list(groups);
-        let groups = if groups.is_empty() { "()".to_owned() } else { groups };
-        // All copies of one row have one rank, so that the prefix never ends between them. A rank can jump past the
-        // capacity, so whether the prefix is the whole partition is told by its last row, not by the next rank.
+            .map(|(index, column)| image(&format!("{prefix}{}", column_name(index)), column));
+        list(keys.chain(ties))
+    }
+
+    /// The order in which rows of the same place are peers.
+    fn peer_order(&self, prefix: &str) -> String {
+        if !self.with_ties {
+            return self.total_order(prefix);
+        }
+        list(self.order.iter().map(|key| sort_key(key, prefix)))
+    }
+
+    /// The number of rows before a row's peers, where `weight` is the number of copies of a row.
+    fn preceding(&self, prefix: &str, weight: &str) -> String {
+        format!(
+            "coalesce(pg_catalog.sum({weight}) OVER ({}ORDER BY {} GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0)",
+            self.partition_by(prefix),
+            self.peer_order(prefix)
+        )
+    }
+
+    /// `PARTITION BY ..`, over columns of a relation with `prefix`.
+    fn partition_by(&self, prefix: &str) -> String {
+        if self.partition.is_empty() {
+            return String::new();
+        }
+        let columns = self.partition.iter().map(|&column| format!("{prefix}{}", column_name(column)));
+        format!("PARTITION BY {} ", list(columns))
+    }
+
+    /// The hash by which a partition's rows are found; 0 for the only partition there is.
+    fn hash(&self, prefix: &str) -> String {
+        if self.partition.is_empty() {
+            return "0::pg_catalog.int8".to_owned();
+        }
+        let columns = self.partition.iter().map(|&column| format!("{prefix}{}", column_name(column)));
+        format!("pgtrickle.hash_v1({})", list(columns))
+    }
+
+    fn same_partition(&self, left: &str, right: &str) -> String {
+        let same = self.partition.iter().map(|&column| {
+            let name = column_name(column);
+            crate::sql::identity::grouping_equal(
+                &format!("{left}{name}"),
+                &format!("{right}{name}"),
+                &self.columns[column],
+            )
+        });
+        same.collect::<Vec<_>>().join(" AND ")
+    }
+
+    fn name(&self, what: &str) -> String {
+        format!("pgt_{what}_{}", self.id.0)
+    }
+
+    fn column_list(&self, prefix: &str) -> Vec<String> {
+        (0..self.columns.len()).map(|index| format!("{prefix}{}", column_name(index))).collect()
+    }
+
+    /// The rows of a stored prefix that LIMIT and OFFSET let through, with their number `w`.
+    fn window(&self, relation: &str) -> String {
+        let columns = list(self.column_list("p."));
+        let inner_columns = list(self.column_list("q."));
+        let through = format!(
+            "pg_catalog.sum(q.{WEIGHT}) OVER ({}ORDER BY {} ROWS UNBOUNDED PRECEDING)",
+            self.partition_by("q."),
+            self.total_order("q.")
+        );
+        let (reach, offset) = (self.reach("p."), self.offset("p."));
+        // With ties the last peers belong to the window as a whole, if it has a row at all.
+        let (until, preceding) = if self.with_ties {
+            let until =
+                format!("(CASE WHEN {offset} < {reach} AND p.preceding < {reach} THEN p.through ELSE 0 END)");
+            (until, format!(", {} AS preceding", self.preceding("q.", &format!("q.{WEIGHT}"))))
+        } else {
+            (format!("least(p.through, {reach})"), String::new())
+        };
+        let shown = format!("({until} - greatest(p.through - p.{WEIGHT}, {offset}))::pg_catalog.int8");
+        format!(
+            "SELECT {columns}{comma}{shown} AS {WEIGHT} FROM (SELECT {inner_columns}{comma}q.{WEIGHT}, {through} AS through{preceding} FROM {relation} q) p WHERE {shown} > 0",
+            comma = if self.columns.is_empty() { "" } else { ", " },
+        )
+    }
+
+    fn prefix_columns(&self) -> Vec<RelationColumn> {
+        let mut columns = change_columns(self.columns);
+        columns.push(RelationColumn { name: "complete".to_owned(), ty: TypeRef::boolean() });
+        columns.push(RelationColumn { name: "h".to_owned(), ty: TypeRef::int8() });
+        columns
+    }
+
+    /// Reads prefixes from a query with columns `c1..cn`: up to `capacity` rows per partition, and their peers.
+    fn read(&self, input: &str) -> String {
+        let comma = if self.columns.is_empty() { "" } else { ", " };
+        let (values, groups) = grouped(self.columns);
+        // Peers have one rank, copies of one row among them, so that the prefix never ends between them. A rank can jump past
+        // the capacity, so whether the prefix is the whole partition is told by its last row, not by the next rank.
         let placed = format!(
             "SELECT i.*, pg_catalog.rank() OVER o AS pos, (pg_catalog.lead(1) OVER o) IS NULL AS is_last FROM ({input}) i WINDOW o AS ({}ORDER BY {})",
             self.partition_by("i."),
-            self.total_order("i.")
+            self.peer_order("i.")
         );
         let flagged = format!(
             "SELECT u.*, pg_catalog.bool_or(u.is_last) OVER ({}) AS complete FROM ({placed}) u WHERE (u.pos <= {}) IS NOT FALSE",
             self.partition_by("u.").trim_end(),
-            self.capacity()
+            self.capacity("u.")
         );
         format!(
             "SELECT {}{comma}pg_catalog.count(*) AS {WEIGHT}, pg_catalog.bool_and(u.complete) AS complete, {} AS h FROM ({flagged}) u GROUP BY {groups}",
@@ -404,18 +429,6 @@ impl TopKStage<'_> {
             list(self.column_list("")),
             list(self.column_list("n.")),
         )
-    }
-
-    /// The steps that fill an empty state table from the stage's input, a query with columns `c1..cn`.
-    pub fn populate(&self, input: &str) -> Vec<Step> {
-        let filled = self.name("filled");
-        let compute =
-            Action::Select { into: filled.clone(), columns: self.prefix_columns(), sql: self.read(input) };
-        let fill = Action::Modify { sql: self.insert_from(&filled), expect: None, counts: Counts::State };
-        vec![
-            Step { when: None, ..self.step("compute", Identity::Owner, compute) },
-            Step { when: None, ..self.step("fill", Identity::Extension, fill) },
-        ]
     }
 
     fn step(&self, label: &str, identity: Identity, action: Action) -> Step {

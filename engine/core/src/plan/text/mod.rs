@@ -15,8 +15,9 @@
 //!     - id @0 int4
 //! ```
 //!
-//! In expressions `#0` is column 0 of the input and `^1.0` column 0 of the nearest outer query; `##`, `^^`, `` \` ``,
-//! `\\` and `\n` stand for the characters themselves. A type is a short name where that says all, else the whole record.
+//! In expressions `#0` is column 0 of the input and `^1.0` column 0 of the nearest outer query; `\N` is the time of the
+//! refresh, `\F` that of the frontier, and `\( a \:op\:notop\: b \)` a comparison with it; `##`, `^^`, `` \` ``, `\\`
+//! and `\n` stand for the characters themselves. A type is a short name where that says all, else the whole record.
 //! The text is complete: [`parse`] gives back an equal plan. Tests, logs and `explain` use this one form.
 
 mod parse;
@@ -40,13 +41,14 @@ impl fmt::Display for Plan {
 type ShortType = (&'static str, fn() -> TypeRef);
 
 /// Types that have a short name. Collatable ones have their default collation.
-const SHORT_TYPES: [ShortType; 6] = [
+const SHORT_TYPES: [ShortType; 7] = [
     ("int4", TypeRef::int4),
     ("int8", TypeRef::int8),
     ("text", TypeRef::text),
     ("bool", TypeRef::boolean),
     ("numeric", TypeRef::numeric),
     ("tid", TypeRef::tid),
+    ("bytea", TypeRef::bytea),
 ];
 
 #[cfg(test)]

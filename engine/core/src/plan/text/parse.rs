@@ -1,7 +1,7 @@
 //! The inverse of the printer.
 
 use super::SHORT_TYPES;
-use crate::expr::{Expr, Piece, Shape, SortKey};
+use crate::expr::{Expr, Moment, Piece, Shape, SortKey, Time};
 use crate::plan::*;
 use crate::types::{Arithmetic, Column, FunctionRef, SourceId, StageId, TypeRef, Volatility};
 use std::fmt;
@@ -97,6 +97,9 @@ struct Node {
     limit: Option<Expr>,
     offset: Option<Expr>,
     adds: Option<Column>,
+    row_calls: Vec<Expr>,
+    row_item: Option<Expr>,
+    window_calls: Vec<WindowCall>,
     children: Vec<Plan>,
 }
 
@@ -114,9 +117,15 @@ impl Node {
             self.offset = Some(text.expr()?);
         } else if text.eat("order") {
             self.order.push(text.sort_key()?);
+        } else if text.eat("call") {
+            self.row_calls.push(text.expr()?);
+        } else if text.eat("item") {
+            self.row_item = Some(text.expr()?);
         } else if text.eat("adds") {
             let name = text.name()?;
             self.adds = Some(text.column(name)?);
+        } else if text.eat("over") {
+            self.window_calls.push(text.window_call()?);
         } else if text.eat("row") {
             let mut row = vec![];
             while text.peek().is_some() {
@@ -227,6 +236,28 @@ impl Node {
                 let (position, input) = (text.at()?, self.child()?);
                 let (order, limit, offset) = (self.order, self.limit, self.offset);
                 Plan::TopK(TopK { input, partition, order, limit, offset, with_ties, position })
+            }
+            "Expand" => {
+                let input = self.child()?;
+                let left = text.eat("left").then_some(self.on);
+                let ordinality = text.eat("ordinality");
+                let position = text.at()?;
+                let rows = match self.row_item {
+                    Some(item) => RowSource::Item(item),
+                    None => RowSource::Functions { calls: self.row_calls, ordinality },
+                };
+                Plan::Expand(Expand { input, rows, columns: self.columns, left, position })
+            }
+            "Repeat" => {
+                let input = self.child()?;
+                let count = self.exprs.pop().ok_or("a count is missing")?;
+                Plan::Repeat(Repeat { input, count })
+            }
+            "Window" => {
+                text.expect("by")?;
+                let (partition, input) = (text.numbers()?, self.child()?);
+                let (order, calls) = (self.order, self.window_calls);
+                Plan::Window(Window { input, partition, order, calls })
             }
             "DependentJoin" => {
                 let kind = match text.word().as_str() {
@@ -452,6 +483,10 @@ impl<'a> Cursor<'a> {
                         pieces.extend(text.take().map(Piece::Text));
                         text = Some(String::new());
                     }
+                    Some(kind @ ('N' | 'F' | '(' | ')' | ':')) => {
+                        pieces.extend(text.take().map(Piece::Text));
+                        pieces.push(Piece::Time(time(kind, &mut chars)?));
+                    }
                     escaped => text.get_or_insert_default().push(unescaped(escaped)?),
                 },
                 c => text.get_or_insert_default().push(c),
@@ -501,6 +536,57 @@ impl<'a> Cursor<'a> {
             name,
             position,
         })
+    }
+
+    fn frame(&mut self) -> Parsed<Frame> {
+        let mode = match self.word().as_str() {
+            "rows" => FrameMode::Rows,
+            "range" => FrameMode::Range,
+            "groups" => FrameMode::Groups,
+            other => return Err(format!("no mode of a frame is called `{other}`")),
+        };
+        let start = self.frame_bound()?;
+        self.expect("to")?;
+        let end = self.frame_bound()?;
+        let mut exclude = FrameExclusion::Nothing;
+        if self.eat("exclude") {
+            exclude = match self.word().as_str() {
+                "current" => FrameExclusion::CurrentRow,
+                "group" => FrameExclusion::Group,
+                "ties" => FrameExclusion::Ties,
+                other => return Err(format!("no part of a frame is called `{other}`")),
+            };
+        }
+        Ok(Frame { mode, start, end, exclude })
+    }
+
+    fn frame_bound(&mut self) -> Parsed<FrameBound> {
+        Ok(match self.word().as_str() {
+            "current" => FrameBound::CurrentRow,
+            "preceding" => FrameBound::Preceding(self.expr()?),
+            "following" => FrameBound::Following(self.expr()?),
+            "unbounded" if self.eat("preceding") => FrameBound::UnboundedPreceding,
+            "unbounded" => {
+                self.expect("following")?;
+                FrameBound::UnboundedFollowing
+            }
+            other => return Err(format!("no bound of a frame is called `{other}`")),
+        })
+    }
+
+    fn window_call(&mut self) -> Parsed<WindowCall> {
+        let name = self.name()?;
+        self.expect("=")?;
+        let function = self.function()?;
+        let star = self.eat("star");
+        let mut args = vec![];
+        while self.eat("arg") {
+            args.push(self.expr()?);
+        }
+        let filter = if self.eat("filter") { Some(self.expr()?) } else { None };
+        let frame = if self.eat("frame") { self.frame()? } else { Frame::default() };
+        let (ty, position) = (self.ty()?, self.at()?);
+        Ok(WindowCall { function, args, star, filter, frame, ty, name, position })
     }
 
     fn function(&mut self) -> Parsed<FunctionRef> {
@@ -557,6 +643,32 @@ impl<'a> Cursor<'a> {
             arithmetic,
         })
     }
+}
+
+type Chars<'a> = std::iter::Peekable<std::str::CharIndices<'a>>;
+
+/// A piece that has to do with time; its first character has been read.
+fn time(kind: char, chars: &mut Chars<'_>) -> Parsed<Time> {
+    let mut operator = || {
+        let mut text = String::new();
+        loop {
+            match chars.next() {
+                Some((_, '\\')) if chars.next_if(|(_, c)| *c == ':').is_some() => return Ok(text),
+                Some((_, c)) => text.push(c),
+                None => return Err("an operator is not finished".to_owned()),
+            }
+        }
+    };
+    Ok(match kind {
+        'N' => Time::Read(Moment::Now),
+        'F' => Time::Read(Moment::Then),
+        '(' => Time::Open,
+        ')' => Time::Close,
+        _ => Time::Operator {
+            operator: operator()?,
+            negator: Some(operator()?).filter(|negator| !negator.is_empty()),
+        },
+    })
 }
 
 fn unescaped(c: Option<char>) -> Parsed<char> {

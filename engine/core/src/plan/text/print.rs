@@ -1,7 +1,7 @@
 //! The printer.
 
 use super::SHORT_TYPES;
-use crate::expr::{Expr, Piece, Shape, SortKey};
+use crate::expr::{Expr, Moment, Piece, Shape, SortKey, Time};
 use crate::plan::*;
 use crate::types::{Arithmetic, Column, FunctionRef, Volatility};
 use std::fmt::Write;
@@ -90,6 +90,26 @@ fn node(plan: &Plan) -> (String, Vec<String>) {
             items.extend(node.offset.iter().map(|offset| format!("offset {}", expr(offset))));
             (format!("TopK by{}{ties}{}", numbers(&node.partition), at(node.position)), items)
         }
+        Plan::Expand(node) => {
+            let (mut items, ordinality) = match &node.rows {
+                RowSource::Functions { calls, ordinality } => {
+                    (calls.iter().map(|call| format!("call {}", expr(call))).collect(), *ordinality)
+                }
+                RowSource::Item(item) => (vec![format!("item {}", expr(item))], false),
+            };
+            items.extend(columns(&node.columns, None));
+            items.extend(node.left.iter().flat_map(|on| conditions(on)));
+            let left = if node.left.is_some() { " left" } else { "" };
+            let ordinality = if ordinality { " ordinality" } else { "" };
+            (format!("Expand{left}{ordinality}{}", at(node.position)), items)
+        }
+        Plan::Repeat(node) => ("Repeat".to_owned(), vec![expr(&node.count)]),
+        Plan::Window(node) => {
+            let mut items: Vec<String> =
+                node.order.iter().map(|key| format!("order {}", sort_key(key))).collect();
+            items.extend(node.calls.iter().map(window_call));
+            (format!("Window by{}", numbers(&node.partition)), items)
+        }
         Plan::DependentJoin(node) => {
             let kind = match node.kind {
                 DependentKind::Inner => "inner",
@@ -173,6 +193,16 @@ fn expr(expr: &Expr) -> String {
             Piece::Outer(depth, column) => {
                 let _ = write!(text, "^{depth}.{column}");
             }
+            Piece::Time(time) => match time {
+                Time::Read(Moment::Now) => text.push_str("\\N"),
+                Time::Read(Moment::Then) => text.push_str("\\F"),
+                Time::Open => text.push_str("\\("),
+                Time::Operator { operator, negator } => {
+                    let negator = negator.as_deref().unwrap_or_default();
+                    let _ = write!(text, "\\:{operator}\\:{negator}\\:");
+                }
+                Time::Close => text.push_str("\\)"),
+            },
         }
         is_after_text = matches!(piece, Piece::Text(_));
     }
@@ -224,6 +254,45 @@ fn call(call: &AggCall) -> String {
     text + " " + &ty(&call.ty) + &at(call.position)
 }
 
+/// `frame rows unbounded preceding to current row exclude ties`; none for SQL's default.
+fn frame(frame: &Frame) -> String {
+    let mode = match frame.mode {
+        FrameMode::Rows => "rows",
+        FrameMode::Range => "range",
+        FrameMode::Groups => "groups",
+    };
+    let bound = |bound: &FrameBound| match bound {
+        FrameBound::UnboundedPreceding => "unbounded preceding".to_owned(),
+        FrameBound::Preceding(offset) => format!("preceding {}", expr(offset)),
+        FrameBound::CurrentRow => "current".to_owned(),
+        FrameBound::Following(offset) => format!("following {}", expr(offset)),
+        FrameBound::UnboundedFollowing => "unbounded following".to_owned(),
+    };
+    let exclude = match frame.exclude {
+        FrameExclusion::Nothing => "",
+        FrameExclusion::CurrentRow => " exclude current",
+        FrameExclusion::Group => " exclude group",
+        FrameExclusion::Ties => " exclude ties",
+    };
+    format!("frame {mode} {} to {}{exclude}", bound(&frame.start), bound(&frame.end))
+}
+
+/// ``over total = sum/2108 arg `#1` int4 filter `#2` bool int8 at 30``.
+fn window_call(call: &WindowCall) -> String {
+    let mut text = format!("over {} = {}", name(&call.name), function(&call.function));
+    text += if call.star { " star" } else { "" };
+    for argument in &call.args {
+        text += &format!(" arg {}", expr(argument));
+    }
+    if let Some(filter) = &call.filter {
+        text += &format!(" filter {}", expr(filter));
+    }
+    if call.frame != Frame::default() {
+        text += &format!(" {}", frame(&call.frame));
+    }
+    text + " " + &ty(&call.ty) + &at(call.position)
+}
+
 /// `sum/2108` for built-ins, `"public.f"/16400` with a trailing `=builtin` where name and built-in name differ.
 fn function(function: &FunctionRef) -> String {
     match &function.builtin {
@@ -267,7 +336,7 @@ fn name(name: &str) -> String {
     let starts = name.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == '_');
     if starts
         && name.chars().all(is_plain)
-        && !["row", "on", "order", "limit", "offset", "adds"].contains(&name)
+        && !["row", "on", "order", "limit", "offset", "adds", "call", "item", "over"].contains(&name)
     {
         return name.to_owned();
     }

@@ -1,0 +1,26 @@
+-- The indexes a user of this schema has: the primary keys are in the schema, these are the columns the queries join on.
+CREATE INDEX aka_name_person_id ON aka_name (person_id);
+CREATE INDEX aka_title_kind_id ON aka_title (kind_id);
+CREATE INDEX aka_title_movie_id ON aka_title (movie_id);
+CREATE INDEX cast_info_movie_id ON cast_info (movie_id);
+CREATE INDEX cast_info_person_id ON cast_info (person_id);
+CREATE INDEX cast_info_person_role_id ON cast_info (person_role_id);
+CREATE INDEX cast_info_role_id ON cast_info (role_id);
+CREATE INDEX complete_cast_movie_id ON complete_cast (movie_id);
+CREATE INDEX complete_cast_status_id ON complete_cast (status_id);
+CREATE INDEX complete_cast_subject_id ON complete_cast (subject_id);
+CREATE INDEX movie_companies_company_id ON movie_companies (company_id);
+CREATE INDEX movie_companies_company_type_id ON movie_companies (company_type_id);
+CREATE INDEX movie_companies_movie_id ON movie_companies (movie_id);
+CREATE INDEX movie_info_info_type_id ON movie_info (info_type_id);
+CREATE INDEX movie_info_movie_id ON movie_info (movie_id);
+CREATE INDEX movie_info_idx_info_type_id ON movie_info_idx (info_type_id);
+CREATE INDEX movie_info_idx_movie_id ON movie_info_idx (movie_id);
+CREATE INDEX movie_keyword_keyword_id ON movie_keyword (keyword_id);
+CREATE INDEX movie_keyword_movie_id ON movie_keyword (movie_id);
+CREATE INDEX movie_link_link_type_id ON movie_link (link_type_id);
+CREATE INDEX movie_link_linked_movie_id ON movie_link (linked_movie_id);
+CREATE INDEX movie_link_movie_id ON movie_link (movie_id);
+CREATE INDEX person_info_info_type_id ON person_info (info_type_id);
+CREATE INDEX person_info_person_id ON person_info (person_id);
+CREATE INDEX title_kind_id ON title (kind_id);
