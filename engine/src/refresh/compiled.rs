@@ -45,6 +45,17 @@ impl Compiled {
         (stream_table.is_differential && maintenance.shape().key != stream_table.key).then_some(maintenance)
     }
 
+    /// The query that orders ties as they are kept, if the definition leaves that open.
+    pub fn tie_breaking_query(&self) -> Option<String> {
+        self.maintenance.as_ref().ok().filter(|maintenance| maintenance.breaks_ties())?.query().ok()
+    }
+
+    /// The query for a recompute without state. Of rows that tie it chooses those that differential maintenance would
+    /// (`design-review.md` 8.4), so that a table may change its mode, and two tables of one query are equal.
+    pub fn recompute_sql(&self) -> String {
+        self.tie_breaking_query().unwrap_or_else(|| self.query_sql.clone())
+    }
+
     /// The program for a change of exactly these sources.
     pub fn delta(
         &self,

@@ -155,7 +155,7 @@ pub fn populate(session: &Session, stream_table: &StreamTable) -> Result<()> {
         Ok(maintenance) if stream_table.runs_differentially() => {
             (maintenance.populate().map_err(not_differential)?, true)
         }
-        _ => (populate_by_query(&compiled.shape, &stream_table.names(), &compiled.query_sql), false),
+        _ => (populate_by_query(&compiled.shape, &stream_table.names(), &compiled.recompute_sql()), false),
     };
     let counts = run::run(executor, stream_table, &program, Planning::Once)?;
     let task = Task {

@@ -88,15 +88,17 @@ impl Choice<'_> {
         })
     }
 
-    /// The defining query as it stands, without state.
+    /// The whole query anew, without state. In place of what failed it is run as it stands: what that raises is the
+    /// user's.
     fn by_query(&self, reason: Option<String>, is_fallback: bool) -> Task {
+        let query = if is_fallback { self.compiled.query_sql.clone() } else { self.compiled.recompute_sql() };
         Task {
             action: Action::Full,
             reason,
             program: Some(Rc::new(recompute_by_query(
                 &self.compiled.shape,
                 &self.stream_table.names(),
-                &self.compiled.query_sql,
+                &query,
                 self.constraints.options,
             ))),
             delta_rows: 0,

@@ -78,7 +78,7 @@ fn contents(executor: &Executor, stream_table: &StreamTable, compiled: &Compiled
         if tolerant.missing + tolerant.surplus == 0 {
             finding =
                 Finding { detail: Some("equal up to representation of equal values".to_owned()), ..tolerant };
-        } else if let Some(query) = tie_breaking_query(compiled) {
+        } else if let Some(query) = compiled.tie_breaking_query() {
             executor.clear_relations();
             let kept = difference_from(executor, stream_table, compiled, &query)?;
             if kept.missing + kept.surplus == 0 {
@@ -109,12 +109,6 @@ fn difference_from(
     Ok(security::run_as(stream_table.owner, &stream_table.settings, || {
         count(executor, &format!("SELECT o.w AS w FROM {OUTPUT} AS o"))
     }))
-}
-
-/// The query that orders ties as they are kept, if the definition leaves that open.
-fn tie_breaking_query(compiled: &Compiled) -> Option<String> {
-    let maintenance = compiled.maintenance.as_ref().ok().filter(|maintenance| maintenance.breaks_ties())?;
-    maintenance.query().ok()
 }
 
 /// Sums of the positive and negative weights of a query with a column `w`.

@@ -14,12 +14,14 @@
 //! | `distinct-arguments` | `distinct` | `count(DISTINCT x)` and the like count the rows of a DISTINCT |
 //! | `checks-above` | `unnest` | several rows of a scalar subquery are an error where the value is used |
 //! | `rank-to-top-k` | `rank` | a bound on `row_number()` limits the rows of each partition beneath the window |
+//! | `narrow-aggregates` | `narrow` | columns that an aggregate does not read end beneath it |
 
 mod correlation;
 mod descend;
 mod distinct;
 mod domain;
 mod filter;
+mod narrow;
 mod rank;
 mod unnest;
 
@@ -30,5 +32,5 @@ use crate::query::Unsupported;
 pub fn normalize(plan: &Plan) -> Result<Plan, Unsupported> {
     let pushed = filter::push(plan.clone(), vec![]);
     let unnested = unnest::unnest(pushed)?;
-    Ok(distinct::split(rank::limit(filter::push(unnested, vec![]))))
+    Ok(narrow::aggregates(distinct::split(rank::limit(filter::push(unnested, vec![])))))
 }

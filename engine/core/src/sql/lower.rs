@@ -3,6 +3,7 @@
 //! A plan lowers to a union of flat blocks, so that a join delta reaches the planner as flat joins over base tables and
 //! in-memory relations, which it may reorder freely. A part that reads only `New` state has blocks of weight 1.
 
+use super::probe;
 use super::select::{Block, FromItem, union_all};
 use super::{WEIGHT, column_name, list, quote};
 use crate::expr::{Expr, Moment, Piece, Time};
@@ -250,7 +251,7 @@ impl<'a> Lowering<'a> {
     ) -> Result<(), NotLowerable> {
         let Plan::Old(old) = &join.inputs[index] else { return Ok(()) };
         let mut arms = self.lower(&old.new)?;
-        let fenced = self.single(&Plan::Negate(old.delta.clone()))?;
+        let mut fenced = self.single(&Plan::Negate(old.delta.clone()))?;
         let alias = self.alias();
         let inner = self.alias();
         let width = old.new.columns().len();
@@ -263,10 +264,14 @@ impl<'a> Lowering<'a> {
             joined.conditions.push(substitute(&predicate, &concatenation(join, placed)));
         }
         placed[index] = Some(names(&inner));
-        let conditions = reachable(join, placed, pending);
+        let predicates = reachable(join, placed, pending);
         let columns = concatenation(join, placed);
+        let first = owners(join).partition_point(|&owner| owner < index);
+        let of_change = |column: usize| column.checked_sub(first).filter(|&column| column < width);
+        let met = probe::meets(&predicates, &columns, &fenced, of_change);
+        fenced.conditions.extend(met);
         let conditions: Vec<String> =
-            conditions.iter().map(|predicate| substitute(predicate, &columns)).collect();
+            predicates.iter().map(|predicate| substitute(predicate, &columns)).collect();
         let conditions = if conditions.is_empty() {
             String::new()
         } else {
@@ -358,8 +363,12 @@ impl<'a> Lowering<'a> {
         delta: &Plan,
         on: &[Expr],
     ) -> Result<Matches, NotLowerable> {
-        let changed = self.single(delta)?;
+        let mut changed = self.single(delta)?;
         let net = self.alias();
+        let outside = block.columns.len();
+        let columns: Vec<String> = block.columns.iter().chain(&changed.columns).cloned().collect();
+        let met = probe::meets(on, &columns, &changed, |column| column.checked_sub(outside));
+        changed.conditions.extend(met);
         let sum = correlated(changed, &block.columns, on, |changed| {
             let weight = changed.weight_sql();
             format!(
@@ -493,12 +502,7 @@ fn reads_change(plan: &Plan) -> bool {
 
 /// Takes the conditions out of `pending` whose columns are all placed and that were not reachable before.
 fn reachable(join: &Join, placed: &[Option<Vec<String>>], pending: &mut Vec<Expr>) -> Vec<Expr> {
-    let owners: Vec<usize> = join
-        .inputs
-        .iter()
-        .enumerate()
-        .flat_map(|(index, input)| vec![index; input.columns().len()])
-        .collect();
+    let owners = owners(join);
     pending
         .extract_if(.., |predicate| {
             predicate.columns().iter().all(|&column| placed[owners[column]].is_some())

@@ -2,6 +2,7 @@
 
 pub mod identity;
 pub mod lower;
+pub mod probe;
 pub mod select;
 
 /// The name of column `position` in every relation the engine makes.
