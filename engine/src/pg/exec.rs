@@ -4,7 +4,7 @@
 //! DML alike, sees the executor's snapshot plus everything this transaction wrote before (`design-review.md` 2.1).
 
 use crate::pg::memory::Scope;
-use crate::pg::plans::{self, Planning, RelationClass};
+use crate::pg::plans::{self, Planning, RelationShape};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::store::{Arena, Store};
 use crate::pg::value::{Param, Row};
@@ -175,9 +175,9 @@ impl Executor {
                     self.run_planned(planned, text, bound, environment, destination)
                 }
                 Planning::Cached => {
-                    let classes = self.classes_in(text);
+                    let relations = self.relations_in(text);
                     let parameter_types = types.clone();
-                    let fetched = plans::fetch(text, classes, &mut types, bound, environment, || {
+                    let fetched = plans::fetch(text, relations, &mut types, bound, environment, || {
                         analyze(text, &parameter_types, environment)
                     });
                     let processed =
@@ -189,16 +189,14 @@ impl Executor {
         }
     }
 
-    /// The kept relations a statement mentions.
-    fn classes_in(&self, text: &CStr) -> Vec<RelationClass> {
+    /// The kept relations a statement mentions, with their numbers of rows.
+    fn relations_in(&self, text: &CStr) -> Vec<(RelationShape, u64)> {
         let text = text.to_string_lossy();
         let relations = self.relations.borrow();
         let mentioned = relations.iter().filter(|(name, _)| text.contains(name.as_str()));
         mentioned
-            .map(|(name, store)| RelationClass {
-                name: name.clone(),
-                columns: store.columns(),
-                size_class: plans::size_class(store.rows()),
+            .map(|(name, store)| {
+                (RelationShape { name: name.clone(), columns: store.columns() }, store.rows())
             })
             .collect()
     }

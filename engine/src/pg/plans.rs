@@ -1,9 +1,10 @@
 //! Cached plans: a worker refreshes the same stream tables again and again, and planning is most of what a small change
 //! costs.
 //!
-//! A plan is made once per statement text, shape of the in-memory relations it reads, and size class of each: the
-//! number of rows enters a plan when it is made, and a plan made for one row must not meet a million
-//! (`design-review.md` 4.3). The server's own plan cache keeps track of what a plan depends on.
+//! The numbers of rows enter a plan when it is made, and a plan made for one row must not meet a million
+//! (`design-review.md` 4.3). So a plan is kept with the sizes of the in-memory relations it was made for, and used again
+//! for the same text over relations of the same shape and of sizes not far from those. The server's own plan cache keeps
+//! track of what a plan depends on.
 
 use pgrx::pg_sys;
 use std::cell::RefCell;
@@ -18,40 +19,94 @@ pub enum Planning {
     Cached,
 }
 
-/// An in-memory relation as far as a plan depends on it.
+/// An in-memory relation as far as a plan depends on it. One text over relations of different shape needs different
+/// plans.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct RelationClass {
+pub struct RelationShape {
     pub name: String,
-    /// One text over relations of different shape needs different plans.
-    pub columns: Vec<ColumnClass>,
-    /// 0 for no rows, else one more than the number of octal digits of their count.
-    pub size_class: u32,
+    pub columns: Vec<ColumnShape>,
 }
 
 /// A column of an in-memory relation as far as a plan depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ColumnClass {
+pub struct ColumnShape {
     pub type_oid: u32,
     pub typmod: i32,
     pub collation: u32,
 }
 
-/// The size class of a number of rows.
-pub fn size_class(rows: u64) -> u32 {
-    if rows == 0 { 0 } else { 2 + rows.ilog2() / 3 }
-}
-
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     text: String,
-    relations: Vec<RelationClass>,
+    relations: Vec<RelationShape>,
 }
 
-/// When there are more plans than this, all are forgotten: bounded memory without bookkeeping per use.
-const PLANS_MAX: usize = 1_000;
+/// A plan, and how many rows it expects of each relation.
+struct Kept {
+    rows: Vec<u64>,
+    source: *mut pg_sys::CachedPlanSource,
+    /// When it was used last, in uses of any plan.
+    used: u64,
+}
+
+/// Plans by what they can be used for.
+#[derive(Default)]
+struct Plans {
+    kept: HashMap<Key, Vec<Kept>>,
+    count: usize,
+    uses: u64,
+}
+
+/// How far off the number of rows of a relation may be, as a factor. Limits of fixed size classes would do worse: with a
+/// dozen relations one of them is always on the other side of a limit.
+const DISTANCE_MAX: u64 = 8;
+
+/// When there are more plans than this, the one that was not used for longest goes.
+const PLANS_MAX: usize = 4_000;
+
+impl Plans {
+    /// A plan for relations of about these sizes.
+    fn find(&mut self, key: &Key, rows: &[u64]) -> Option<*mut pg_sys::CachedPlanSource> {
+        self.uses += 1;
+        let kept = self.kept.get_mut(key)?.iter_mut().find(|kept| are_near(&kept.rows, rows))?;
+        kept.used = self.uses;
+        Some(kept.source)
+    }
+
+    /// Keeps a plan; returns the one that has to go.
+    fn keep(
+        &mut self,
+        key: Key,
+        rows: Vec<u64>,
+        source: *mut pg_sys::CachedPlanSource,
+    ) -> Option<*mut pg_sys::CachedPlanSource> {
+        let gone = if self.count < PLANS_MAX { None } else { self.forget_oldest() };
+        self.kept.entry(key).or_default().push(Kept { rows, source, used: self.uses });
+        self.count += 1;
+        gone
+    }
+
+    fn forget_oldest(&mut self) -> Option<*mut pg_sys::CachedPlanSource> {
+        let oldest = self.kept.values().flatten().map(|kept| kept.used).min()?;
+        let mut gone = None;
+        self.kept.retain(|_, variants| {
+            let found = variants.iter().position(|kept| kept.used == oldest && gone.is_none());
+            gone = found.map(|index| variants.swap_remove(index).source).or(gone);
+            !variants.is_empty()
+        });
+        self.count -= usize::from(gone.is_some());
+        gone
+    }
+}
+
+fn are_near(planned: &[u64], now: &[u64]) -> bool {
+    let is_near =
+        |planned: u64, now: u64| planned.max(now) <= planned.min(now).max(1).saturating_mul(DISTANCE_MAX);
+    planned.iter().zip(now).all(|(&planned, &now)| is_near(planned, now))
+}
 
 thread_local! {
-    static PLANS: RefCell<HashMap<Key, *mut pg_sys::CachedPlanSource>> = RefCell::default();
+    static PLANS: RefCell<Plans> = RefCell::default();
 }
 
 /// A plan in use; released with the resource owner that was current when it was fetched.
@@ -74,22 +129,23 @@ impl Fetched {
     }
 }
 
-/// The plan for `text`, made by `analyze` and kept if there is none yet. `analyze` returns the raw statement and its
-/// rewritten queries.
+/// The plan for `text` over relations with so many rows, made by `analyze` and kept if there is none yet. `analyze`
+/// returns the raw statement and its rewritten queries.
 ///
 /// # Safety
 /// A snapshot is active, `bound` and `environment` are those of the statement, and `types` are the types of its
 /// parameters.
 pub(super) unsafe fn fetch(
     text: &CStr,
-    relations: Vec<RelationClass>,
+    relations: Vec<(RelationShape, u64)>,
     types: &mut [pg_sys::Oid],
     bound: pg_sys::ParamListInfo,
     environment: *mut pg_sys::QueryEnvironment,
     analyze: impl FnOnce() -> (*mut pg_sys::RawStmt, *mut pg_sys::List),
 ) -> Fetched {
+    let (relations, rows): (Vec<RelationShape>, Vec<u64>) = relations.into_iter().unzip();
     let key = Key { text: text.to_string_lossy().into_owned(), relations };
-    let known = PLANS.with_borrow(|plans| plans.get(&key).copied());
+    let known = PLANS.with_borrow_mut(|plans| plans.find(&key, &rows));
     // SAFETY: sources in the map were saved and live until dropped here; the rest follows the plan cache's protocol.
     unsafe {
         let source = known.unwrap_or_else(|| {
@@ -109,14 +165,9 @@ pub(super) unsafe fn fetch(
                 false,
             );
             pg_sys::SaveCachedPlan(source);
-            PLANS.with_borrow_mut(|plans| {
-                if plans.len() >= PLANS_MAX {
-                    for (_, old) in plans.drain() {
-                        pg_sys::DropCachedPlan(old);
-                    }
-                }
-                plans.insert(key, source);
-            });
+            if let Some(gone) = PLANS.with_borrow_mut(|plans| plans.keep(key, rows, source)) {
+                pg_sys::DropCachedPlan(gone);
+            }
             source
         });
         let owner = pg_sys::CurrentResourceOwner;

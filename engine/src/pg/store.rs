@@ -2,7 +2,7 @@
 
 use crate::pg::compat;
 use crate::pg::memory;
-use crate::pg::plans::ColumnClass;
+use crate::pg::plans::ColumnShape;
 use crate::pg::value::{Row, decode};
 use pg_trickle_core::program::RelationColumn;
 use pgrx::pg_sys;
@@ -22,13 +22,13 @@ impl Store {
     }
 
     /// What a plan depends on in each column.
-    pub(super) fn columns(&self) -> Vec<ColumnClass> {
+    pub(super) fn columns(&self) -> Vec<ColumnShape> {
         // SAFETY: attribute numbers are within the descriptor; fields are copied.
         unsafe {
             (0..(*self.descriptor).natts as usize)
                 .map(|index| {
                     let attribute = &*compat::attribute(self.descriptor, index);
-                    ColumnClass {
+                    ColumnShape {
                         type_oid: attribute.atttypid.to_u32(),
                         typmod: attribute.atttypmod,
                         collation: attribute.attcollation.to_u32(),
