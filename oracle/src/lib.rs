@@ -21,6 +21,7 @@ pub mod law;
 #[cfg(feature = "servers")]
 pub mod postgres;
 pub mod scalar;
+pub mod span;
 pub mod sql;
 #[cfg(feature = "servers")]
 pub mod translate;

@@ -42,7 +42,10 @@ pub(crate) fn partition(window: &Window, rows: &[(&Row, i64)], outer: &[Row]) ->
         groups.push(if index == 0 { 0 } else { groups[index - 1] + usize::from(!is_peer) });
     }
     let partition = Ordered { rows: sorted, order: &window.order, groups };
-    let bounds = window.calls.iter().map(|call| bounds(&call.frame, outer)).collect::<Result<Vec<_>>>()?;
+    // An offset has one value for all rows of a partition.
+    let Some(&row) = partition.rows.first() else { return Ok(vec![]) };
+    let bounds =
+        window.calls.iter().map(|call| bounds(&call.frame, row, outer)).collect::<Result<Vec<_>>>()?;
     let mut results = vec![];
     for index in 0..partition.rows.len() {
         let mut row = partition.rows[index].clone();
@@ -55,13 +58,13 @@ pub(crate) fn partition(window: &Window, rows: &[(&Row, i64)], outer: &[Row]) ->
     Ok(results)
 }
 
-fn bounds(frame: &Frame, outer: &[Row]) -> Result<(Bound, Bound)> {
-    Ok((bound(&frame.start, outer)?, bound(&frame.end, outer)?))
+fn bounds(frame: &Frame, row: &Row, outer: &[Row]) -> Result<(Bound, Bound)> {
+    Ok((bound(&frame.start, row, outer)?, bound(&frame.end, row, outer)?))
 }
 
-fn bound(bound: &FrameBound, outer: &[Row]) -> Result<Bound> {
+fn bound(bound: &FrameBound, row: &Row, outer: &[Row]) -> Result<Bound> {
     let offset = |expr: &Expr, direction| {
-        let value = Scalar::parse(expr)?.eval(over(&[], outer))?;
+        let value = Scalar::parse(expr)?.eval(over(row, outer))?;
         let is_valid = !value.is_null() && value.compare(&Value::Int(0)).is_some_and(|order| order.is_ge());
         if is_valid { Ok(Bound::Offset(value, direction)) } else { Err(EvalError::OutOfRange) }
     };
@@ -243,7 +246,7 @@ fn bucket(index: i64, count: i64, buckets: i64) -> i64 {
 }
 
 /// `value + distance` or `value - distance`.
-fn shifted(value: &Value, distance: &Value, adds: bool) -> Result<Value> {
+pub(crate) fn shifted(value: &Value, distance: &Value, adds: bool) -> Result<Value> {
     let decimal = |value: &Value| match value {
         Value::Int(value) => Ok(Decimal::from(*value)),
         Value::Numeric(value) => Ok(*value),

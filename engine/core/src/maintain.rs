@@ -17,6 +17,7 @@ use crate::stage::aggregate::AggregateStage;
 use crate::stage::arrangement::Arrangement;
 use crate::stage::top_k::TopKStage;
 use crate::stage::window::WindowStage;
+use crate::stage::window::span::span;
 use crate::stage::{Operator, Stage, StageSql, Staged, cut};
 use crate::types::{Column, SourceId, StageId};
 use serde::{Deserialize, Serialize};
@@ -364,19 +365,23 @@ impl Maintenance {
                 limit: limit.as_ref(),
                 offset: offset.as_ref(),
                 with_ties: *with_ties,
+                arrangement: self.arrangement(stage),
             }),
             Operator::Window { partition, order, calls } => {
                 let plan = stage.plan();
+                let keys = stage.input.keys();
+                let span = span(calls, order, &input, !keys.is_empty());
                 use_it(&WindowStage {
                     id: stage.id,
                     table,
                     input: &input,
-                    input_keys: stage.input.keys(),
+                    input_keys: keys,
                     partition,
                     order,
                     calls,
                     output: plan.columns(),
                     is_keyed: !plan.keys().is_empty(),
+                    span,
                 })
             }
         }

@@ -5,8 +5,10 @@ use pg_trickle_core::delta::{Sharing, differentiate};
 use pg_trickle_core::normalize::normalize;
 use pg_trickle_core::plan::Plan;
 use pg_trickle_core::plan::text::parse;
+use pg_trickle_core::stage::window;
 use pg_trickle_oracle::generate::{Choices, Fragment, Seed, World, plan, seeds};
 use pg_trickle_oracle::law::{self, Outcome, Violation};
+use pg_trickle_oracle::span;
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, TestCaseError, TestCaseResult};
 
@@ -64,6 +66,15 @@ proptest! {
         judged(law::pipeline(&plan, &world, &normalize, &differentiate))?;
     }
 
+    /// A window's results outside of a change's span stay, and those inside follow from what the span says.
+    #[test]
+    fn spans_hold_what_changes(seed in seeds()) {
+        let tables = &mut Choices::new(&seed.tables);
+        let world = World::of_partitions(tables, &mut Choices::new(&seed.changes));
+        let plan = plan(&world, Fragment::Window, &mut Choices::new(&seed.plan));
+        judged(span::law(&plan, &world, &|plan: &Plan| Ok(plan.clone()), &window::span::span))?;
+    }
+
     /// The text of a plan and of its change says all of them.
     #[test]
     fn text_round_trips(seed in seeds()) {
@@ -113,7 +124,9 @@ fn generated_cases_are_not_trivial() {
             let outcome = match fragment {
                 Fragment::Bilinear => law::delta(&plan, &world, &differentiate),
                 Fragment::Stateful => law::pipeline(&plan, &world, &unchanged, &differentiate),
-                Fragment::Whole => law::pipeline(&plan, &world, &normalize, &differentiate),
+                Fragment::Whole | Fragment::Window => {
+                    law::pipeline(&plan, &world, &normalize, &differentiate)
+                }
             };
             match outcome {
                 Ok(Outcome::Held(0)) => held += 1,

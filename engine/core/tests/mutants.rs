@@ -3,10 +3,12 @@
 //! A mutant takes the right change (or the right normal form) and damages it the way a wrong rule would.
 
 use pg_trickle_core::delta::{Changed, Sharing, differentiate};
-use pg_trickle_core::expr::{Expr, Moment, Piece, Time};
+use pg_trickle_core::expr::{Expr, Moment, Piece, SortKey, Time};
 use pg_trickle_core::normalize::normalize;
-use pg_trickle_core::plan::{Aggregate, Expand, Join, OuterKind, Plan, RowSource, SetOpKind};
+use pg_trickle_core::plan::{Aggregate, Expand, Join, OuterKind, Plan, RowSource, SetOpKind, WindowCall};
 use pg_trickle_core::query::Unsupported;
+use pg_trickle_core::stage::window::span::{Carry, Span, span};
+use pg_trickle_core::types::Column;
 use pg_trickle_oracle::generate::{Choices, Fragment, Seed, World, plan, seeds};
 use pg_trickle_oracle::law;
 use proptest::strategy::{Strategy, ValueTree};
@@ -358,4 +360,46 @@ fn too_short_a_limit_below_a_window_is_caught() {
         plan
     };
     assert_caught(caught_in_normal_form(&mutate), 0);
+}
+
+/// In how many cases the law notices that the spans of windows are damaged by `mutate`.
+fn caught_in_spans(mutate: &dyn Fn(&mut Span)) -> usize {
+    let damaged = |calls: &[WindowCall], order: &[SortKey], input: &[Column], is_set: bool| {
+        let mut span = span(calls, order, input, is_set)?;
+        mutate(&mut span);
+        Ok(span)
+    };
+    let unchanged = |plan: &Plan| Ok(plan.clone());
+    let is_caught = |seed: &Seed| {
+        let world = World::of_partitions(&mut Choices::new(&seed.tables), &mut Choices::new(&seed.changes));
+        let plan = plan(&world, Fragment::Window, &mut Choices::new(&seed.plan));
+        pg_trickle_oracle::span::law(&plan, &world, &unchanged, &damaged).is_err()
+    };
+    cases().filter(is_caught).count()
+}
+
+#[test]
+fn span_that_does_not_look_far_enough_is_caught() {
+    assert_eq!(caught_in_spans(&|_| {}), 0);
+    assert_caught(caught_in_spans(&|span| span.back.clear()), 2);
+    assert_caught(caught_in_spans(&|span| span.ahead.clear()), 2);
+}
+
+/// A running sum does not begin with the span.
+#[test]
+fn nothing_carried_on_is_caught() {
+    assert_caught(caught_in_spans(&|span| span.carried.fill(None)), 10);
+}
+
+/// What is carried on is the number of rows, not the rank of the last one.
+#[test]
+fn rank_carried_on_as_a_number_is_caught() {
+    let mutate = |span: &mut Span| {
+        for carried in &mut span.carried {
+            if *carried == Some(Carry::Rank) {
+                *carried = Some(Carry::Number);
+            }
+        }
+    };
+    assert_caught(caught_in_spans(&mutate), 2);
 }

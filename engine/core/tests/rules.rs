@@ -4,16 +4,19 @@
 //!
 //! - `=> change s0 s1`: the change of the plan when these sources (`s`) and stages (`g`) changed;
 //! - `=> normalized`: the plan after normalisation;
-//! - `=> stages`: the stages it is cut into after normalisation, and the fragment over them.
+//! - `=> stages`: the stages it is cut into after normalisation, and the fragment over them;
+//! - `=> spans`: of each window stage, how far a change reaches in its partition.
 //!
 //! `REWRITE_RULES=1` writes what the rules make today into the files; the difference is then reviewed.
 
 use pg_trickle_core::delta::{Changed, Sharing, differentiate};
+use pg_trickle_core::expr::{Expr, Piece};
 use pg_trickle_core::normalize::normalize;
 use pg_trickle_core::plan::Plan;
 use pg_trickle_core::plan::text::parse;
 use pg_trickle_core::query::Unsupported;
-use pg_trickle_core::stage::cut;
+use pg_trickle_core::stage::window::span::{Distance, span};
+use pg_trickle_core::stage::{Operator, cut};
 use pg_trickle_core::types::{SourceId, StageId};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -98,6 +101,7 @@ fn output(plan: &Plan, what: &str) -> Result<String, String> {
         ["change", changed @ ..] => change(plan, &named(changed)?),
         ["normalized"] => normalize(plan).map(|plan| plan.to_string()),
         ["stages"] => stages(plan),
+        ["spans"] => spans(plan),
         _ => return Err(format!("`=> {what}` is not an output")),
     };
     Ok(made.unwrap_or_else(|refusal| format!("unsupported {}: {}", refusal.construct.name, refusal.reason)))
@@ -141,6 +145,57 @@ fn stages(plan: &Plan) -> Result<String, Unsupported> {
     }
     let _ = write!(text, "// result\n{}", staged.result);
     Ok(text)
+}
+
+fn spans(plan: &Plan) -> Result<String, Unsupported> {
+    let mut text = String::new();
+    for stage in cut(&normalize(plan)?)?.stages {
+        let Operator::Window { order, calls, .. } = &stage.operator else { continue };
+        let input = stage.input.columns();
+        let _ = match span(calls, order, &input, !stage.input.keys().is_empty()) {
+            Ok(span) => {
+                let columns = span.positions.columns.iter().map(|column| format!("#{column}"));
+                let distances = |distances: &[Distance]| {
+                    let all: Vec<String> = distances.iter().map(distance).collect();
+                    if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
+                };
+                let carried = calls.iter().zip(&span.carried);
+                let carried = carried
+                    .filter_map(|(call, carry)| Some(format!("; {} carries {:?}", call.name, (*carry)?)));
+                writeln!(
+                    text,
+                    "// g{} by {}: back {}, ahead {}{}",
+                    stage.id.0,
+                    columns.collect::<Vec<_>>().join(", "),
+                    distances(&span.back),
+                    distances(&span.ahead),
+                    carried.collect::<String>()
+                )
+            }
+            Err(reason) => writeln!(text, "// g{}: whole partitions: {reason}", stage.id.0),
+        };
+    }
+    Ok(text)
+}
+
+fn distance(distance: &Distance) -> String {
+    match distance {
+        Distance::OneRow => "1 row".to_owned(),
+        Distance::Rows(count) => format!("`{}` rows", text_of(count)),
+        Distance::Signed { distance, is_reversed } => {
+            format!("{}`{}` rows", if *is_reversed { "-" } else { "" }, text_of(distance))
+        }
+        Distance::Groups(count) => format!("`{}` groups", text_of(count)),
+        Distance::Values(distance) => format!("`{}` of the key", text_of(distance)),
+    }
+}
+
+fn text_of(expr: &Expr) -> String {
+    let text = |piece: &Piece| match piece {
+        Piece::Text(text) => text.clone(),
+        other => format!("{other:?}"),
+    };
+    expr.pieces.iter().map(text).collect()
 }
 
 fn first_difference(old: &str, new: &str) -> String {

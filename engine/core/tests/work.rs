@@ -99,3 +99,38 @@ fn exact_inverse_needs_no_input() {
     assert_eq!(sum.state_tables(), ["state.s_0"]);
     assert_eq!(class(&sum, 0), WorkClass::FollowsChange);
 }
+
+/// A window over `s0`, then what it has of calls.
+fn windowed(calls: &str, partition: &str) -> String {
+    format!(
+        "Window by {partition}\n  - order 0\n  - over a = {calls}\n  Source s0 key 0\n    - id @0 int4\n    - k @1 int4 nullable"
+    )
+}
+
+/// A window reads its own state: no index on a source makes a difference to it.
+#[test]
+fn windows_keep_their_input() {
+    for (calls, partition, expected) in [
+        ("row_number/3100 int8", "1", WorkClass::AffectedPartitions),
+        ("lag/3106 arg `#1` int4 nullable strict column int4", "1", WorkClass::FollowsChange),
+        ("lag/3106 arg `#1` int4 nullable strict column int4", "()", WorkClass::FollowsChange),
+        ("ntile/3105 arg `2` int4 strict constant int4", "1", WorkClass::AffectedPartitions),
+        ("ntile/3105 arg `2` int4 strict constant int4", "()", WorkClass::Scan),
+    ] {
+        let window = maintained(&windowed(calls, partition), &[], &[], &[]);
+        assert_eq!(window.state_tables(), ["state.s_0"]);
+        assert_eq!(class(&window, 0), expected, "{calls} by {partition}");
+        assert!(missing(&window).is_empty());
+    }
+}
+
+/// The first rows of partitions are read again by an index, or from the kept input.
+#[test]
+fn prefixes_keep_their_input_unless_an_index_leads_from_the_partition() {
+    let top = format!("TopK by 1\n  - order 0\n  - limit `1` int8 strict constant{JOIN}");
+    let indexed = maintained(&top, &[&[1]], &[&[1]], &[]);
+    assert_eq!(indexed.state_tables(), ["state.s_0"]);
+    let kept = maintained(&top, &[], &[&[1]], &[]);
+    assert_eq!(kept.state_tables(), ["state.s_0", "state.s_0_rows"]);
+    assert_eq!(class(&kept, 0), WorkClass::AffectedPartitions);
+}

@@ -201,11 +201,12 @@ impl Analysis {
     ) -> Walked<WindowCall> {
         let function = facts::function_ref(call.winfnoid);
         let position = u32::try_from(call.location).ok();
-        if facts::is_variadic(call.winfnoid) {
+        let variadic = facts::takes_array(call.winfnoid);
+        if variadic {
             return Err(Stop::unsupported(
                 &format!("window function {}", facts::function_signature(call.winfnoid)),
                 position,
-                "the server does not tell how a variadic function was called as a window function",
+                "the server prints the call of a variadic window function as one that it does not find again",
             ));
         }
         let ty: TypeRef = self.type_ref(call.wintype, -1, call.wincollid);
@@ -220,6 +221,7 @@ impl Analysis {
             function,
             args,
             star: call.winstar,
+            variadic: false,
             filter,
             frame,
             ty,

@@ -169,10 +169,13 @@ pub fn builtin_name(oid: Oid) -> Option<String> {
     }
 }
 
-/// True if the function's last parameter is VARIADIC.
-pub fn is_variadic(function: Oid) -> bool {
+/// True if the function's last parameter is VARIADIC and an array. In an analysed call such a function always has the
+/// array, whether the user wrote one or a list. Not so with VARIADIC "any", where a window function never learns of an array
+/// that it is one.
+pub fn takes_array(function: Oid) -> bool {
     // SAFETY: the function exists.
-    unsafe { pg_sys::get_func_variadictype(function) != Oid::INVALID }
+    let element = unsafe { pg_sys::get_func_variadictype(function) };
+    element != Oid::INVALID && element != pg_sys::ANYOID
 }
 
 /// `pg_proc.provolatile`.

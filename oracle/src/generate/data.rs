@@ -58,6 +58,53 @@ impl World {
         World { relations, clock: Clock { then, now: time(changes) } }
     }
 
+    /// One relation of integers with partitions of some size, of which the change touches one or two rows.
+    pub fn of_partitions(tables: &mut Choices, changes: &mut Choices) -> World {
+        let column = |(index, name): (usize, &str)| Column {
+            name: name.to_owned(),
+            ty: TypeRef::int4(),
+            nullable: index > 0,
+            fixed_scale: None,
+        };
+        let columns = ["a", "b", "c"].into_iter().enumerate().map(column).collect();
+        let is_keyed = tables.percent(60);
+        let leaf = Leaf::Source(SourceId(0));
+        let mut relation =
+            Relation { leaf, columns, is_keyed, old: ZSet::new(), delta: ZSet::new(), is_changed: true };
+        let row = |choices: &mut Choices| {
+            let place = Value::Int(choices.below(24) as i64);
+            let partition = choices.one_of(&[Value::Int(0), Value::Int(0), Value::Int(0), Value::Int(1)]);
+            let value = if choices.percent(15) { Value::Null } else { Value::Int(choices.below(4) as i64) };
+            vec![place, partition, value]
+        };
+        for _ in 0..5 + tables.below(10) {
+            let row = row(tables);
+            if relation.may_insert(&relation.old, &row) {
+                relation.old.insert(row, 1);
+            }
+        }
+        let mut state = relation.old.clone();
+        for _ in 0..1 + changes.below(2) {
+            let existing = state.iter().nth(changes.below(state.len().max(1))).map(|(row, _)| row.clone());
+            let inserted = row(changes);
+            let (removed, added) = match (changes.below(3), existing) {
+                (1, Some(row)) => (Some(row), None),
+                (2, Some(row)) => {
+                    let mut moved = row.clone();
+                    moved[2] = inserted[2].clone();
+                    (Some(row), Some(moved))
+                }
+                _ => (None, Some(inserted)),
+            };
+            removed.into_iter().for_each(|row| state.insert(row, -1));
+            for row in added.into_iter().filter(|row| relation.may_insert(&state, row)).collect::<Vec<_>>() {
+                state.insert(row, 1);
+            }
+        }
+        relation.delta = state.minus(&relation.old);
+        World { relations: vec![relation], clock: Clock::default() }
+    }
+
     /// Takes the change for granted and makes another one.
     pub fn advance(&mut self, changes: &mut Choices) {
         for relation in &mut self.relations {

@@ -16,6 +16,8 @@ pub enum Fragment {
     Stateful,
     /// Dependent joins too: what is normalised.
     Whole,
+    /// A window over a leaf.
+    Window,
 }
 
 /// Columns a generated node has at most; wider ones are projected.
@@ -40,6 +42,9 @@ struct Generator<'a, 'c> {
 
 impl Generator<'_, '_> {
     fn plan(&mut self, depth: usize) -> Plan {
+        if self.fragment == Fragment::Window {
+            return window::window(self.leaf(), &[], self.choices);
+        }
         self.nodes += 1;
         if depth == 0 || self.nodes > NODES_MAX {
             return self.leaf();
@@ -48,7 +53,7 @@ impl Generator<'_, '_> {
         let weights: &[usize] = match self.fragment {
             Fragment::Bilinear => &[1, 3, 3, 6, 5, 5, 3, 1, 3, 1],
             Fragment::Stateful => &[1, 2, 3, 5, 4, 3, 2, 1, 2, 1, 6, 2, 4, 3, 4],
-            Fragment::Whole => &[1, 2, 3, 3, 3, 2, 2, 1, 2, 1, 4, 1, 2, 2, 3, 12],
+            _ => &[1, 2, 3, 3, 3, 2, 2, 1, 2, 1, 4, 1, 2, 2, 3, 12],
         };
         let plan = match self.choices.weighted(weights) {
             0 => self.leaf(),

@@ -27,11 +27,14 @@ pub(super) fn window(input: Plan, outer: &[Vec<Column>], choices: &mut Choices) 
     let of_rows = choices.percent(50);
     let scope = ExprScope { columns: &columns, outer };
     let calls = (0..1 + choices.below(2)).map(|index| {
-        let frame = if of_rows { rows_frame(choices) } else { peers_frame(&columns, &order, choices) };
+        let frame = if of_rows { rows_frame(outer, choices) } else { peers_frame(&columns, &order, choices) };
         WindowCall { frame, ..call(&scope, of_rows, index, choices) }
     });
     let calls: Vec<WindowCall> = calls.collect();
-    let number = calls.iter().position(|call| call.function.builtin.as_deref() == Some("row_number"));
+    let is_number = |call: &WindowCall| {
+        matches!(call.function.builtin.as_deref(), Some("row_number" | "rank" | "dense_rank"))
+    };
+    let number = calls.iter().position(is_number);
     let plan = Plan::Window(Window { input: Box::new(input), partition, order, calls });
     match number {
         Some(number) if choices.percent(60) => first_rows(plan, columns.len() + number, choices),
@@ -63,12 +66,33 @@ fn count_of(choices: &mut Choices) -> Expr {
     literal(&TypeRef::int8(), &Value::Int(choices.below(3) as i64))
 }
 
+/// A count of an outer row, or a constant.
+fn outer_count(outer: &[Vec<Column>], choices: &mut Choices) -> Expr {
+    let is_integer = |column: &Column| column.ty.arithmetic == Arithmetic::Integer;
+    let Some(place) = outer.last().and_then(|columns| columns.iter().position(is_integer)) else {
+        return count_of(choices);
+    };
+    if !choices.percent(30) {
+        return count_of(choices);
+    }
+    let text = |text: &str| Piece::Text(text.to_owned());
+    let column = || Piece::Outer(1, place);
+    let pieces = vec![
+        text("(CASE WHEN ("),
+        column(),
+        text(" > 0) THEN "),
+        column(),
+        text(" ELSE 0 END)::pg_catalog.int8"),
+    ];
+    Expr { pieces, ty: TypeRef::int8(), shape: Shape::Opaque, ..Expr::boolean(true) }
+}
+
 /// A frame that counts rows; its exclusion does not look at peers.
-fn rows_frame(choices: &mut Choices) -> Frame {
+fn rows_frame(outer: &[Vec<Column>], choices: &mut Choices) -> Frame {
     if choices.percent(30) {
         return Frame { mode: FrameMode::Rows, ..Frame::default() };
     }
-    let (start, end) = bounds(choices, count_of);
+    let (start, end) = bounds(choices, |choices| outer_count(outer, choices));
     let exclude = choices.one_of(&[FrameExclusion::Nothing, FrameExclusion::CurrentRow]);
     Frame { mode: FrameMode::Rows, start, end, exclude }
 }
@@ -177,6 +201,7 @@ fn call(scope: &ExprScope, of_rows: bool, index: usize, choices: &mut Choices) -
         function: FunctionRef { oid, name: format!("pg_catalog.{builtin}"), builtin: Some(builtin) },
         args,
         star: function == "count(*)",
+        variadic: false,
         filter,
         frame: Frame::default(),
         ty,

@@ -7,7 +7,7 @@ use crate::delta::{Changed, Sharing, differentiate};
 use crate::plan::Plan;
 use crate::query::Unsupported;
 use crate::sql::{list, quote};
-use crate::stage::{Lookup, Stage};
+use crate::stage::{Lookup, Recomputes, Stage};
 use crate::types::{SourceId, StageId};
 use std::collections::BTreeSet;
 
@@ -125,6 +125,11 @@ impl Maintenance {
         }
         for stage in self.staged.stages.iter().filter(|stage| changed.contains(&stage.id)) {
             reasons.extend(self.reread_work(stage));
+            reasons.extend(match self.with_stage(stage, |stage| stage.recomputes()) {
+                Recomputes::Nothing => None,
+                Recomputes::Partitions(reason) => Some((WorkClass::AffectedPartitions, reason)),
+                Recomputes::State(reason) => Some((WorkClass::Scan, reason)),
+            });
         }
         let class = reasons.iter().map(|(class, _)| *class).max().unwrap_or(WorkClass::FollowsChange);
         reasons.sort_by_key(|(class, _)| std::cmp::Reverse(*class));

@@ -23,8 +23,8 @@ use super::correlation::{Pulled, outward, pull, window_expressions_mut};
 use super::domain::{Domain, outer_columns};
 use crate::expr::Expr;
 use crate::plan::{
-    Aggregate, Expand, Filter, FrameBound, Join, OuterJoin, OuterKind, Plan, Project, Repeat, RowSource,
-    SemiJoin, SetOp, TopK, UnionAll, Values, Window,
+    Aggregate, Expand, Filter, Join, OuterJoin, OuterKind, Plan, Project, Repeat, RowSource, SemiJoin, SetOp,
+    TopK, UnionAll, Values, Window,
 };
 use crate::query::{Construct, Unsupported};
 use crate::types::Column;
@@ -281,7 +281,7 @@ impl Domain {
         Ok(self.restored(Plan::SetOp(SetOp { left, right, ..set_op.clone() })))
     }
 
-    /// A frame is the same for all rows, so its offsets cannot be those of an outer row.
+    /// Offsets of frames that depend on the outer row are the same for all rows of a partition.
     fn window(&self, window: &Window) -> Result<Plan, Unsupported> {
         let width = window.input.columns().len();
         let input = self.applied(&window.input)?;
@@ -292,13 +292,6 @@ impl Domain {
         for call in &mut calls {
             for expr in window_expressions_mut(call) {
                 *expr = self.bind(expr, width);
-            }
-            let offsets = [&call.frame.start, &call.frame.end].into_iter().filter_map(FrameBound::offset);
-            if offsets.into_iter().any(|offset| !offset.columns().is_empty()) {
-                return Err(Unsupported {
-                    construct: Construct { name: "window frame".to_owned(), position: call.position },
-                    reason: "its offset depends on an outer row".to_owned(),
-                });
             }
         }
         let count = calls.len();

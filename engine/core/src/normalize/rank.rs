@@ -7,9 +7,13 @@
 //!                                             A
 //! ```
 //!
+//! `rank() <= k` is a limit WITH TIES: a group of peers has one rank, that of its first row. So are `dense_rank() <= 1` and
+//! `dense_rank() = 1`; of `k` groups nothing says how many rows they have.
+//!
 //! The first rows of a partition have the numbers they have among all rows, because a window and a [`TopK`] break ties in
 //! one way. That must hold for every call of the window: for those whose value depends only on rows before the current
-//! one (`looks_back`). A RANGE frame that ends at the current row sees its later peers, which the limit may cut off.
+//! one (`looks_back`). A RANGE frame that ends at the current row sees its later peers, which a limit may cut off and a
+//! limit WITH TIES does not.
 //!
 //! Where nothing above reads a number, and the condition says no more than the limit, the window goes as well:
 //! `row_number() .. = 1` is DISTINCT ON.
@@ -77,40 +81,46 @@ fn filtered(plan: Plan, conditions: Vec<Expr>) -> Plan {
 
 /// The limit on the window's input that one of the conditions amounts to, and which condition that is.
 fn limited(window: &Window, conditions: &[Expr]) -> Option<(usize, TopK)> {
-    if !window.calls.iter().all(looks_back) {
-        return None;
-    }
     let width = window.input.columns().len();
-    let is_number = |column: usize| {
-        column >= width && window.calls[column - width].function.builtin.as_deref() == Some("row_number")
+    let function = |column: usize| -> Option<&str> {
+        window.calls.get(column.checked_sub(width)?)?.function.builtin.as_deref()
     };
     let bounds = conditions.iter().enumerate().filter_map(|(place, condition)| {
-        let bound = upper_bound(condition).filter(|bound| is_number(bound.column))?;
-        Some((bound.count, place))
+        let bound = upper_bound(condition)?;
+        let with_ties = match function(bound.column)? {
+            "row_number" => false,
+            "rank" => true,
+            "dense_rank" if bound.count <= 1 => true,
+            _ => return None,
+        };
+        let holds = window.calls.iter().all(|call| looks_back(call, with_ties));
+        (holds && !(with_ties && window.order.is_empty())).then_some((bound.count, with_ties, place))
     });
-    let (count, place) = bounds.min()?;
+    let (count, with_ties, place) = bounds.min()?;
     let top = TopK {
         input: window.input.clone(),
         partition: window.partition.clone(),
         order: window.order.clone(),
         limit: Some(count_of_rows(count)),
         offset: None,
-        with_ties: false,
+        with_ties,
         position: None,
     };
     Some((place, top))
 }
 
-/// True if the call's value never depends on a row after the current one, in the total order of rows.
-fn looks_back(call: &WindowCall) -> bool {
+/// True if the call's value never depends on a row after the current one, in the total order of rows; with `peers_stay` it
+/// may depend on its peers.
+fn looks_back(call: &WindowCall, peers_stay: bool) -> bool {
     match call.function.builtin.as_deref() {
         Some("row_number" | "rank" | "dense_rank") => true,
         Some("lag") => call.args.len() == 1,
         Some("lead" | "ntile" | "percent_rank" | "cume_dist") => false,
         _ => {
             let ends_here = matches!(call.frame.end, FrameBound::CurrentRow | FrameBound::Preceding(_));
-            let is_of_peers = matches!(call.frame.exclude, FrameExclusion::Group | FrameExclusion::Ties);
-            call.frame.mode == FrameMode::Rows && ends_here && !is_of_peers
+            let is_of_peers = call.frame.mode != FrameMode::Rows
+                || matches!(call.frame.exclude, FrameExclusion::Group | FrameExclusion::Ties);
+            ends_here && (peers_stay || !is_of_peers)
         }
     }
 }

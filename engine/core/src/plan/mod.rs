@@ -274,7 +274,8 @@ pub enum FrameMode {
     Groups,
 }
 
-/// One end of a frame. Offsets are expressions without columns.
+/// One end of a frame. Offsets are expressions without columns, or over partition columns that are the same, byte by byte,
+/// for all rows of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FrameBound {
     UnboundedPreceding,
@@ -313,6 +314,13 @@ impl FrameBound {
     }
 }
 
+impl Frame {
+    /// The offsets of its ends.
+    pub fn offsets(&self) -> impl Iterator<Item = &Expr> {
+        [&self.start, &self.end].into_iter().filter_map(FrameBound::offset)
+    }
+}
+
 impl Default for Frame {
     /// `RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW`, as SQL has it.
     fn default() -> Frame {
@@ -333,6 +341,8 @@ pub struct WindowCall {
     pub args: Vec<Expr>,
     /// An aggregate without arguments, called with `*`.
     pub star: bool,
+    /// Called with VARIADIC on its last argument.
+    pub variadic: bool,
     /// `FILTER (WHERE condition)`, for aggregates.
     pub filter: Option<Expr>,
     pub frame: Frame,
@@ -346,8 +356,7 @@ pub struct WindowCall {
 impl WindowCall {
     /// Arguments, filter, and the offsets of the frame.
     pub fn expressions(&self) -> impl Iterator<Item = &Expr> {
-        let offsets = [&self.frame.start, &self.frame.end].into_iter().filter_map(FrameBound::offset);
-        self.args.iter().chain(&self.filter).chain(offsets)
+        self.args.iter().chain(&self.filter).chain(self.frame.offsets())
     }
 }
 

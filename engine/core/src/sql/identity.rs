@@ -10,6 +10,14 @@ pub fn image(operand: &str, column: &Column) -> String {
     if column.ty.equal_image { operand.to_owned() } else { format!("pgtrickle.image({operand})") }
 }
 
+/// What stands for the identity of rows with columns `c1..cn` under a prefix, column by column.
+pub fn images(columns: &[Column], prefix: &str) -> impl Iterator<Item = String> {
+    columns
+        .iter()
+        .enumerate()
+        .map(move |(index, column)| image(&format!("{prefix}{}", column_name(index)), column))
+}
+
 /// A condition: two values of `column`'s type are identical.
 pub fn identical(left: &str, right: &str, column: &Column) -> String {
     let operator = if column.nullable { "IS NOT DISTINCT FROM" } else { "=" };
@@ -25,18 +33,15 @@ pub fn grouping_equal(left: &str, right: &str, column: &Column) -> String {
 /// The columns `c1..cn` of `u` in a query whose rows are grouped by identity, and what they are grouped by. All values
 /// with one image are the same.
 pub fn grouped(columns: &[Column]) -> (Vec<String>, String) {
-    let mut outputs = vec![];
-    let mut groups = vec![];
-    for (index, column) in columns.iter().enumerate() {
+    let outputs = columns.iter().enumerate().map(|(index, column)| {
         let name = column_name(index);
-        groups.push(image(&format!("u.{name}"), column));
-        outputs.push(if column.ty.equal_image {
-            format!("u.{name}")
-        } else {
-            format!("pg_catalog.any_value(u.{name}) AS {name}")
-        });
-    }
-    (outputs, if groups.is_empty() { "()".to_owned() } else { list(groups) })
+        match column.ty.equal_image {
+            true => format!("u.{name}"),
+            false => format!("pg_catalog.any_value(u.{name}) AS {name}"),
+        }
+    });
+    let groups = if columns.is_empty() { "()".to_owned() } else { list(images(columns, "u.")) };
+    (outputs.collect(), groups)
 }
 
 /// Consolidates a derived table `body` with columns `c1..cn, w`: weights of identical rows added, zeros dropped.

@@ -156,20 +156,8 @@ impl StageSql for AggregateStage<'_> {
         if !self.is_hashed() && keys.first() == Some(&0) {
             return Lookup::Index;
         }
-        let column = |key: usize| &self.input[self.keys[key]].ty;
-        let compact: Vec<usize> =
-            keys.iter().copied().filter(|&key| column(key).ordered && column(key).is_compact()).collect();
-        if !compact.is_empty() {
-            let columns = list(compact.iter().map(|key| format!("k{}", key + 1)));
-            return Lookup::CreateIndex(format!("CREATE INDEX ON {} ({columns})", self.table));
-        }
-        // Values of any length fit a hash index.
-        match keys.into_iter().find(|&key| column(key).hashable) {
-            Some(key) => {
-                Lookup::CreateIndex(format!("CREATE INDEX ON {} USING hash (k{})", self.table, key + 1))
-            }
-            None => Lookup::Scan,
-        }
+        let column = |key: usize| (format!("k{}", key + 1), &self.input[self.keys[key]].ty);
+        Lookup::by_columns(&self.table, &keys.into_iter().map(column).collect::<Vec<_>>())
     }
 }
 

@@ -17,8 +17,9 @@ use crate::expr::{Expr, SortKey};
 use crate::plan::{AggCall, Aggregate, Plan, Stored, TopK, Window, WindowCall};
 use crate::program::Step;
 use crate::query::{Construct, Unsupported};
+use crate::sql::list;
 use crate::sql::lower::StoredRelation;
-use crate::types::{Column, StageId};
+use crate::types::{Column, StageId, TypeRef};
 use std::collections::BTreeSet;
 
 /// One stateful operator over a fragment.
@@ -59,6 +60,11 @@ pub trait StageSql {
         false
     }
 
+    /// What a change makes the stage compute again, beyond what it reads of its input.
+    fn recomputes(&self) -> Recomputes {
+        Recomputes::Nothing
+    }
+
     /// How consumers find output rows of which these columns are given.
     fn lookup(&self, _given: &BTreeSet<usize>) -> Lookup {
         Lookup::Scan
@@ -74,6 +80,36 @@ pub enum Lookup {
     Index,
     /// By an index that is created for it.
     CreateIndex(String),
+}
+
+impl Lookup {
+    /// An index on the first of the named columns of a state that has one.
+    fn by_columns(table: &str, columns: &[(String, &TypeRef)]) -> Lookup {
+        let compact: Vec<String> = columns
+            .iter()
+            .filter(|(_, ty)| ty.ordered && ty.is_compact())
+            .map(|(name, _)| name.clone())
+            .collect();
+        if !compact.is_empty() {
+            return Lookup::CreateIndex(format!("CREATE INDEX ON {table} ({})", list(compact)));
+        }
+        // Values of any length fit a hash index.
+        match columns.iter().find(|(_, ty)| ty.hashable) {
+            Some((name, _)) => Lookup::CreateIndex(format!("CREATE INDEX ON {table} USING hash ({name})")),
+            None => Lookup::Scan,
+        }
+    }
+}
+
+/// What a stage computes again from its own state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recomputes {
+    /// What follows the change.
+    Nothing,
+    /// Rows of the partitions that a change touches; with the reason.
+    Partitions(String),
+    /// All rows; with the reason.
+    State(String),
 }
 
 /// The stateful operators.
@@ -150,10 +186,13 @@ impl Stage {
 
 /// True if no two rows of a partition tie: the partition and the order hold a key.
 fn is_total(keys: &[Vec<usize>], partition: &[usize], order: &[SortKey]) -> bool {
-    let is_placed = |column: &usize| {
-        partition.contains(column) || order.iter().any(|key| key.column == *column && key.using.is_none())
-    };
-    keys.iter().any(|key| key.iter().all(is_placed))
+    let order: Vec<usize> = order.iter().filter(|key| key.using.is_none()).map(|key| key.column).collect();
+    is_key(keys, partition, &order)
+}
+
+/// True if the partition and some columns hold a key.
+fn is_key(keys: &[Vec<usize>], partition: &[usize], columns: &[usize]) -> bool {
+    keys.iter().any(|key| key.iter().all(|column| partition.contains(column) || columns.contains(column)))
 }
 
 /// Cuts a normalised plan below its stateful operators. Equal stages are shared.

@@ -3,7 +3,8 @@
 //! State, per partition a *prefix* of the total order: rows `c1..cn` with their number `w`, and `complete`, true if the
 //! prefix is the whole partition. The prefix is longer than `offset + limit`, so that most deletions need no look at
 //! the input (`design-review.md` 8.3). A change behind the last stored row is ignored unless the prefix is complete; when
-//! fewer than `offset + limit` rows are left and the prefix is not complete, it is read again from the new input.
+//! fewer than `offset + limit` rows are left and the prefix is not complete, it is read again from the new input, or from
+//! its arrangement.
 //!
 //! LIMIT and OFFSET may depend on the partition (`design-review.md` 7.4); they are the same for all its rows.
 //!
@@ -13,10 +14,11 @@
 
 use super::StageSql;
 use super::accumulator::sort_key;
+use super::arrangement::Arrangement;
 use crate::apply::change_columns;
 use crate::expr::{Expr, SortKey};
 use crate::program::{Action, Counts, Identity, RelationColumn, Step};
-use crate::sql::identity::{consolidate, grouped, image};
+use crate::sql::identity::{consolidate, grouped, grouping_equal, images};
 use crate::sql::lower::{StoredRelation, substitute};
 use crate::sql::{WEIGHT, column_name, list};
 use crate::types::{Column, StageId, TypeRef};
@@ -33,6 +35,8 @@ pub struct TopKStage<'a> {
     pub limit: Option<&'a Expr>,
     pub offset: Option<&'a Expr>,
     pub with_ties: bool,
+    /// Where short prefixes are read again, if not from the input itself.
+    pub arrangement: Option<Arrangement<'a>>,
 }
 
 impl StageSql for TopKStage<'_> {
@@ -72,6 +76,11 @@ impl StageSql for TopKStage<'_> {
 
     fn rereads_by(&self) -> Option<&[usize]> {
         Some(self.partition)
+    }
+
+    /// The only prefix of a whole relation is read again from all there is in any case.
+    fn can_keep_input(&self) -> bool {
+        !self.partition.is_empty()
     }
 
     fn steps(&self, input: &str, into: &str) -> Vec<Step> {
@@ -160,14 +169,7 @@ impl StageSql for TopKStage<'_> {
             "SELECT a.* FROM {parts} a WHERE EXISTS (SELECT 1 FROM {merged} m WHERE m.h = a.h{same_merged} AND NOT m.enough) OR (NOT EXISTS (SELECT 1 FROM {merged} m WHERE m.h = a.h{same_merged}) AND EXISTS (SELECT 1 FROM {old} b WHERE b.h = a.h{same_before} AND NOT b.complete))"
         );
 
-        let same_input = self.same_partition("i.", "a.");
-        let same_input = if same_input.is_empty() { String::new() } else { format!(" WHERE {same_input}") };
-        let restricted = if self.partition.is_empty() {
-            input.to_owned()
-        } else {
-            format!("SELECT {} FROM {short} a, ({input}) i{same_input}", list(self.column_list("i.")))
-        };
-        let read_sql = self.read(&restricted);
+        let read_sql = self.read(&self.restricted(input, &short));
 
         let same_short = self.same_partition("m.", "a.");
         let same_short = if same_short.is_empty() { String::new() } else { format!(" AND {same_short}") };
@@ -244,6 +246,25 @@ impl StageSql for TopKStage<'_> {
 }
 
 impl TopKStage<'_> {
+    /// The input's rows in the partitions of `short`. NULL in a partition is found by another condition than a value, so that
+    /// one nullable column is found by an index; with more, the arrangement's hash does it, which is the state's.
+    fn restricted(&self, input: &str, short: &str) -> String {
+        let columns = list(self.column_list("i."));
+        let from = format!("SELECT {columns} FROM {short} a, ({input}) i");
+        let same = self.same_partition("i.", "a.");
+        match (self.partition, &self.arrangement) {
+            ([], _) => input.to_owned(),
+            (_, Some(_)) => format!("{from} WHERE i.h = a.h AND {same}"),
+            ([column], None) if self.columns[*column].nullable => {
+                let name = column_name(*column);
+                format!(
+                    "{from} WHERE i.{name} = a.{name} UNION ALL SELECT {columns} FROM ({input}) i WHERE i.{name} IS NULL AND (SELECT pg_catalog.bool_or(x.{name} IS NULL) FROM {short} x)"
+                )
+            }
+            _ => format!("{from} WHERE {same}"),
+        }
+    }
+
     /// LIMIT or OFFSET over the columns of a relation with `prefix`. One that depends on the partition is checked as the
     /// server does; a constant has been checked by it already.
     fn count(&self, count: &Expr, is_offset: bool, prefix: &str) -> String {
@@ -272,12 +293,7 @@ impl TopKStage<'_> {
     /// The total order, over columns of a relation with `prefix`.
     fn total_order(&self, prefix: &str) -> String {
         let keys = self.order.iter().map(|key| sort_key(key, prefix));
-        let ties = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(index, column)| image(&format!("{prefix}{}", column_name(index)), column));
-        list(keys.chain(ties))
+        list(keys.chain(images(self.columns, prefix)))
     }
 
     /// The order in which rows of the same place are peers.
@@ -318,11 +334,7 @@ impl TopKStage<'_> {
     fn same_partition(&self, left: &str, right: &str) -> String {
         let same = self.partition.iter().map(|&column| {
             let name = column_name(column);
-            crate::sql::identity::grouping_equal(
-                &format!("{left}{name}"),
-                &format!("{right}{name}"),
-                &self.columns[column],
-            )
+            grouping_equal(&format!("{left}{name}"), &format!("{right}{name}"), &self.columns[column])
         });
         same.collect::<Vec<_>>().join(" AND ")
     }
@@ -405,12 +417,8 @@ impl TopKStage<'_> {
     /// A row if the stored prefix differs from the one before; then and only then the state is written.
     fn moved(&self, old: &str, new: &str) -> String {
         let images = |prefix: &str| {
-            let columns = self.columns.iter().enumerate();
-            list(
-                columns
-                    .map(|(index, column)| image(&format!("{prefix}{}", column_name(index)), column))
-                    .chain([format!("{prefix}{WEIGHT}"), format!("{prefix}complete")]),
-            )
+            let state = [format!("{prefix}{WEIGHT}"), format!("{prefix}complete")];
+            list(images(self.columns, prefix).chain(state))
         };
         format!(
             "(SELECT 1 AS moved FROM (SELECT {} FROM {old} b EXCEPT ALL SELECT {} FROM {new} a) x LIMIT 1) UNION ALL (SELECT 1 FROM (SELECT {} FROM {new} a EXCEPT ALL SELECT {} FROM {old} b) y LIMIT 1)",

@@ -1,30 +1,40 @@
 //! The window stage: window functions over one partitioning and order.
 //!
 //! ```text
-//! input change i ─▶ partitions p ─▶ rows r: what the functions give over New(input) in p, against the state's rows in p
-//!                                   ─▶ output change (new - old), state
+//! input change i ─▶ partitions p ─▶ region ─▶ rows before: the state's in it
+//!                                               ─▶ rows after: their input and i added up
+//!                                                  ─▶ rows r: what the functions give over those, against the state's
+//!                                                     ─▶ output change (new - old), state
 //! ```
 //!
-//! State: the output rows with their number `w`, found by the hash `h` of their partition. A partition that no change
-//! touches keeps its rows; in one that is touched, rows with the result they had are not written.
+//! State: the output rows with their number `w`, found by the hash `h` of their partition and by their position in it. They
+//! hold all columns of the input, so the input is never read again. A partition that no change touches keeps its rows; in
+//! one that is touched, the rows that the change can reach are computed ([`span`]) and those with the result they had are
+//! not written.
 //!
-//! Reads: d(input); New(input) of the touched partitions; state. Every input row is one output row, so the numbers of
-//! rows that come and go on both sides must agree, which is checked.
+//! Reads: d(input); state. Every input row is one output row, so the numbers of rows that come and go on both sides must
+//! agree, which is checked.
 //!
 //! Where the order is not provably total, rows come to the window sorted further by the images of all columns
 //! (`design-review.md` 8.4). The window's own order stays as it is, because peers mean something to ranks and frames: the
 //! server finds its input sorted well enough and keeps the order of the rows within a group of peers.
 
-use super::accumulator::sort_key;
-use super::{StageSql, is_total};
+mod evaluation;
+mod position;
+mod region;
+pub mod span;
+
+use super::{Lookup, Recomputes, StageSql, is_key};
 use crate::apply::change_columns;
 use crate::expr::SortKey;
-use crate::plan::{Frame, FrameBound, FrameExclusion, FrameMode, WindowCall};
+use crate::plan::WindowCall;
 use crate::program::{Action, Counts, Identity, RelationColumn, Step};
-use crate::sql::identity::{grouping_equal, image};
-use crate::sql::lower::{StoredRelation, substitute};
+use crate::sql::identity::grouped;
+use crate::sql::lower::StoredRelation;
 use crate::sql::{WEIGHT, column_name, list};
 use crate::types::{Column, StageId, TypeRef};
+use span::Span;
+use std::collections::BTreeSet;
 
 /// Everything the stage's SQL depends on.
 pub struct WindowStage<'a> {
@@ -42,10 +52,9 @@ pub struct WindowStage<'a> {
     pub output: Vec<Column>,
     /// No two rows of the output are identical.
     pub is_keyed: bool,
+    /// How far a change reaches in its partition, or why it reaches all of it.
+    pub span: Result<Span, String>,
 }
-
-/// Nullable partition columns beyond which partitions are found by NULL-safe comparison, which no index supports.
-const NULLABLE_MAX: usize = 3;
 
 impl StageSql for WindowStage<'_> {
     fn id(&self) -> StageId {
@@ -61,8 +70,11 @@ impl StageSql for WindowStage<'_> {
         let hash = self.has_hash().then(|| "h pg_catalog.int8 NOT NULL".to_owned());
         let columns = list(columns.chain([format!("{WEIGHT} pg_catalog.int8 NOT NULL")]).chain(hash));
         let mut statements = vec![format!("CREATE TABLE {} ({columns})", self.table)];
-        if self.has_hash() {
-            statements.push(format!("CREATE INDEX ON {} (h)", self.table));
+        let hash = self.has_hash().then(|| "h".to_owned());
+        let positions = self.span.iter().flat_map(|span| span.positions.index_elements());
+        let elements: Vec<String> = hash.into_iter().chain(positions).collect();
+        if !elements.is_empty() {
+            statements.push(format!("CREATE INDEX ON {} ({})", self.table, list(elements)));
         }
         statements
     }
@@ -79,16 +91,49 @@ impl StageSql for WindowStage<'_> {
         self.name("input")
     }
 
-    fn rereads_by(&self) -> Option<&[usize]> {
-        Some(self.partition)
+    fn recomputes(&self) -> Recomputes {
+        let id = self.id.0;
+        match &self.span {
+            Err(reason) if self.partition.is_empty() => {
+                Recomputes::State(format!("stage {id} computes all rows again: {reason}"))
+            }
+            Err(reason) => {
+                Recomputes::Partitions(format!("stage {id} computes touched partitions again: {reason}"))
+            }
+            Ok(span) if !span.is_bounded() => Recomputes::Partitions(format!(
+                "stage {id} computes touched partitions again from the first changed row on, as far as numbers and sums differ"
+            )),
+            Ok(span) if is_key(&self.input_keys, self.partition, &span.positions.columns) => {
+                Recomputes::Nothing
+            }
+            Ok(span) => {
+                let names = span.positions.columns.iter().map(|&column| self.input[column].name.clone());
+                Recomputes::Partitions(format!(
+                    "stage {id} computes rows near changed ones again, all that have one ({})",
+                    list(names)
+                ))
+            }
+        }
     }
 
-    fn steps(&self, input: &str, into: &str) -> Vec<Step> {
-        let mut steps = vec![];
-        if self.has_hash() {
-            steps.push(self.partitions());
-        }
-        steps.push(self.rows(input));
+    fn lookup(&self, given: &BTreeSet<usize>) -> Lookup {
+        let columns = given.iter().map(|&column| (column_name(column), &self.output[column].ty));
+        Lookup::by_columns(&self.table, &columns.collect::<Vec<_>>())
+    }
+
+    fn steps(&self, _input: &str, into: &str) -> Vec<Step> {
+        let mut steps = vec![self.touched()];
+        steps.extend(self.span.iter().map(|span| self.region(span)));
+        steps.extend([self.before(), self.after()]);
+        steps.push(self.step(
+            "no negative row",
+            Identity::Owner,
+            Action::Check {
+                sql: format!("SELECT EXISTS (SELECT 1 FROM {} a WHERE a.{WEIGHT} < 0)", self.name("after")),
+                message: format!("state table {} would have a row less than zero times", self.table),
+            },
+        ));
+        steps.push(self.rows());
         steps.push(self.step(
             "one row for one row",
             Identity::Owner,
@@ -114,20 +159,22 @@ impl StageSql for WindowStage<'_> {
 
     fn populate(&self, input: &str) -> Vec<Step> {
         let filled = self.name("filled");
-        let mut columns = change_columns(&self.output);
-        columns.extend(self.has_hash().then(hash_column));
-        let (count, group_by) = match self.is_keyed {
-            true => ("1::pg_catalog.int8", String::new()),
-            false => ("pg_catalog.count(*)", format!(" GROUP BY {}", self.images("u."))),
+        let mut relation = change_columns(&self.output);
+        relation.extend(self.has_hash().then(hash_column));
+        let (values, images) = grouped(&self.output);
+        let (count, values, group_by) = match self.is_keyed {
+            true => ("1::pg_catalog.int8", self.names("u."), String::new()),
+            false => ("pg_catalog.count(*)", values, format!(" GROUP BY {images}")),
         };
-        let values = if self.is_keyed { self.names("u.") } else { self.grouped_values() };
-        let hash = if self.is_keyed { self.hash(|name| name) } else { self.grouped_hash() };
+        let hash = if self.is_keyed { self.hash("u.", |name| name) } else { self.grouped_hash() };
+        let hash = hash.map(|hash| format!("{hash} AS h"));
+        let all: Vec<usize> = (0..self.calls.len()).collect();
         let sql = format!(
-            "SELECT {}{hash} FROM ({}) u{group_by}",
-            list(values.into_iter().chain([format!("{count} AS {WEIGHT}")])),
-            self.computed(input),
+            "SELECT {} FROM ({}) u{group_by}",
+            list(values.into_iter().chain([format!("{count} AS {WEIGHT}")]).chain(hash)),
+            self.evaluated(input, &all, &self.partition_names("i.")),
         );
-        let compute = Action::Select { into: filled.clone(), columns, sql };
+        let compute = Action::Select { into: filled.clone(), columns: relation, sql };
         let names = self.state_names("");
         let fill =
             format!("INSERT INTO {} ({names}) SELECT {} FROM {filled} n", self.table, self.state_names("n."));
@@ -164,92 +211,54 @@ impl WindowStage<'_> {
         list(self.names(prefix).into_iter().chain([format!("{prefix}{WEIGHT}")]).chain(hash))
     }
 
+    /// Input columns of a relation with `prefix`.
+    fn input_names(&self, prefix: &str) -> Vec<String> {
+        (0..self.input.len()).map(|index| format!("{prefix}{}", column_name(index))).collect()
+    }
+
     fn partition_names(&self, prefix: &str) -> Vec<String> {
         self.partition.iter().map(|&column| format!("{prefix}{}", column_name(column))).collect()
     }
 
-    /// What tells the output rows of a relation with `prefix` apart.
-    fn images(&self, prefix: &str) -> String {
-        let columns = self.output.iter().enumerate();
-        list(columns.map(|(index, column)| image(&format!("{prefix}{}", column_name(index)), column)))
-    }
-
-    /// The output columns of rows of `u` grouped by their images.
-    fn grouped_values(&self) -> Vec<String> {
-        let value = |(index, column): (usize, &Column)| {
-            let name = column_name(index);
-            match column.ty.equal_image {
-                true => format!("u.{name}"),
-                false => format!("pg_catalog.any_value(u.{name}) AS {name}"),
-            }
+    fn output_columns(&self) -> Vec<RelationColumn> {
+        let column = |(index, column): (usize, &Column)| RelationColumn {
+            name: column_name(index),
+            ty: column.ty.clone(),
         };
-        self.output.iter().enumerate().map(value).collect()
+        self.output.iter().enumerate().map(column).collect()
     }
 
-    /// `, h` in a query of rows of `u` grouped by their images.
-    fn grouped_hash(&self) -> String {
-        self.hash(|name| format!("pg_catalog.any_value({name})"))
+    /// The hash of the partition in a query of rows of `u` grouped by their images.
+    fn grouped_hash(&self) -> Option<String> {
+        self.hash("u.", |name| format!("pg_catalog.any_value({name})"))
     }
 
-    /// `, h` in a query of rows of `u`, with `pick` around columns whose equal values need not be identical.
-    fn hash(&self, pick: impl Fn(String) -> String) -> String {
-        if !self.has_hash() {
-            return String::new();
-        }
+    /// The hash of the partition, if there is more than one, over columns with `prefix`, with `pick` around columns whose
+    /// equal values need not be identical.
+    fn hash(&self, prefix: &str, pick: impl Fn(String) -> String) -> Option<String> {
         let value = |&column: &usize| {
-            let name = format!("u.{}", column_name(column));
+            let name = format!("{prefix}{}", column_name(column));
             if self.output[column].ty.equal_image { name } else { pick(name) }
         };
-        format!(", pgtrickle.hash_v1({}) AS h", list(self.partition.iter().map(value)))
+        let values = list(self.partition.iter().map(value));
+        self.has_hash().then(|| format!("pgtrickle.hash_v1({values})"))
     }
 
-    /// The partitions that the change touches: where a row comes, and where one goes.
-    fn partitions(&self) -> Step {
-        let names = list(self.partition_names("u."));
-        let columns = self
-            .partition
-            .iter()
-            .map(|&column| RelationColumn { name: column_name(column), ty: self.input[column].ty.clone() });
-        let action = Action::Select {
-            into: self.name("partitions"),
-            columns: [hash_column()].into_iter().chain(columns).collect(),
-            sql: format!(
-                "SELECT pgtrickle.hash_v1({names}) AS h, {names} FROM (SELECT {names} FROM {} u GROUP BY {names}) u",
-                self.input_name()
-            ),
-        };
-        self.step("partitions", Identity::Owner, action)
-    }
-
-    /// The rows of the touched partitions that are there more or less often than before: `t` is their place in the
-    /// state, `w0` and `w1` how often they were and are there.
-    fn rows(&self, input: &str) -> Step {
-        let before = if self.has_hash() {
-            let same = self.partition.iter().map(|&column| {
-                let name = column_name(column);
-                grouping_equal(&format!("s.{name}"), &format!("a.{name}"), &self.input[column])
-            });
-            let same: Vec<String> = ["s.h = a.h".to_owned()].into_iter().chain(same).collect();
-            format!("{} s, {} a WHERE {}", self.table, self.name("partitions"), same.join(" AND "))
-        } else {
-            format!("{} s", self.table)
-        };
+    /// The rows of the region that are there more or less often than before: `t` is their place in the state, `w0` and `w1`
+    /// how often they were and are there.
+    fn rows(&self) -> Step {
+        let hash = self.grouped_hash().map(|hash| format!(", {hash} AS h")).unwrap_or_default();
+        let (values, images) = grouped(&self.output);
         let sql = format!(
-            "SELECT {values}, pg_catalog.any_value(u.t) AS t, pg_catalog.sum(u.w0)::pg_catalog.int8 AS w0, pg_catalog.sum(u.w1)::pg_catalog.int8 AS w1{hash} FROM (SELECT {old}, s.ctid AS t, s.{WEIGHT} AS w0, 0::pg_catalog.int8 AS w1 FROM {before} UNION ALL SELECT {new}, NULL::pg_catalog.tid, 0::pg_catalog.int8, 1::pg_catalog.int8 FROM ({computed}) n) u GROUP BY {images} HAVING pg_catalog.sum(u.w0) <> pg_catalog.sum(u.w1)",
-            values = list(self.grouped_values()),
-            hash = self.grouped_hash(),
-            old = list(self.names("s.")),
+            "SELECT {values}, pg_catalog.any_value(u.t) AS t, pg_catalog.sum(u.w0)::pg_catalog.int8 AS w0, pg_catalog.sum(u.w1)::pg_catalog.int8 AS w1{hash} FROM (SELECT {old}, b.t, b.{WEIGHT} AS w0, 0::pg_catalog.int8 AS w1 FROM {before} b WHERE b.inside UNION ALL SELECT {new}, NULL::pg_catalog.tid, 0::pg_catalog.int8, 1::pg_catalog.int8 FROM ({computed}) n) u GROUP BY {images} HAVING pg_catalog.sum(u.w0) <> pg_catalog.sum(u.w1)",
+            values = list(values),
+            old = list(self.names("b.")),
+            before = self.name("before"),
             new = list(self.names("n.")),
-            computed = self.computed(&self.restricted(input)),
-            images = self.images("u."),
+            computed = self.computed(),
         );
         let column = |name: &str, ty: TypeRef| RelationColumn { name: name.to_owned(), ty };
-        let mut columns: Vec<RelationColumn> = self
-            .output
-            .iter()
-            .enumerate()
-            .map(|(index, output)| column(&column_name(index), output.ty.clone()))
-            .collect();
+        let mut columns = self.output_columns();
         columns.extend([
             column("t", TypeRef::tid()),
             column("w0", TypeRef::int8()),
@@ -257,94 +266,6 @@ impl WindowStage<'_> {
         ]);
         columns.extend(self.has_hash().then(hash_column));
         self.step("rows", Identity::Owner, Action::Select { into: self.name("rows"), columns, sql })
-    }
-
-    /// The input's rows in the touched partitions. Each arm finds its partitions by equality, with NULL in its own
-    /// choice of the columns that can be NULL, so that an index on the partition columns serves; an arm for NULLs is not
-    /// looked at unless a touched partition has them.
-    fn restricted(&self, input: &str) -> String {
-        if !self.has_hash() {
-            return input.to_owned();
-        }
-        let columns = list((0..self.input.len()).map(|index| format!("i.{}", column_name(index))));
-        let from = format!("SELECT {columns} FROM {} a, ({input}) i", self.name("partitions"));
-        let nullable: Vec<usize> =
-            self.partition.iter().copied().filter(|&column| self.input[column].nullable).collect();
-        if nullable.len() > NULLABLE_MAX {
-            let same = self.partition.iter().map(|&column| {
-                let name = column_name(column);
-                grouping_equal(&format!("i.{name}"), &format!("a.{name}"), &self.input[column])
-            });
-            return format!("{from} WHERE {}", same.collect::<Vec<_>>().join(" AND "));
-        }
-        let arm = |choice: usize| {
-            let mut conditions = vec![];
-            let mut absent = vec![];
-            for &column in self.partition {
-                let name = column_name(column);
-                let place = nullable.iter().position(|&other| other == column);
-                if place.is_some_and(|place| choice >> place & 1 == 1) {
-                    conditions.push(format!("i.{name} IS NULL AND a.{name} IS NULL"));
-                    absent.push(format!("x.{name} IS NULL"));
-                } else {
-                    conditions.push(format!("i.{name} = a.{name}"));
-                }
-            }
-            if !absent.is_empty() {
-                conditions.push(format!(
-                    "(SELECT pg_catalog.bool_or({}) FROM {} x)",
-                    absent.join(" AND "),
-                    self.name("partitions")
-                ));
-            }
-            format!("{from} WHERE {}", conditions.join(" AND "))
-        };
-        (0..1 << nullable.len()).map(arm).collect::<Vec<_>>().join(" UNION ALL ")
-    }
-
-    /// The output over an input with columns `c1..cn`, as columns `c1..cm`.
-    fn computed(&self, input: &str) -> String {
-        let columns: Vec<String> =
-            (0..self.input.len()).map(|index| format!("i.{}", column_name(index))).collect();
-        let calls = self.calls.iter().enumerate().map(|(index, call)| {
-            let args = call.args.iter().map(|arg| substitute(arg, &columns));
-            let args = if call.star { "*".to_owned() } else { list(args) };
-            let filter = call.filter.as_ref().map(|filter| substitute(filter, &columns));
-            let filter = filter.map(|filter| format!(" FILTER (WHERE {filter})")).unwrap_or_default();
-            let name = column_name(self.input.len() + index);
-            let over = self.window(&call.frame);
-            format!("{}({args}){filter} OVER ({over}) AS {name}", call.function.name)
-        });
-        let items = list(columns.iter().cloned().chain(calls));
-        format!("SELECT {items} FROM ({}) i", self.sorted(input))
-    }
-
-    fn window(&self, frame: &Frame) -> String {
-        let clause = |words: &str, items: Vec<String>| match items.is_empty() {
-            true => String::new(),
-            false => format!("{words} {} ", list(items)),
-        };
-        let order = self.order.iter().map(|key| sort_key(key, "i.")).collect();
-        clause("PARTITION BY", self.partition_names("i.")) + &clause("ORDER BY", order) + &frame_text(frame)
-    }
-
-    /// The input in the window's order, ties by the images of all columns.
-    fn sorted(&self, input: &str) -> String {
-        if is_total(&self.input_keys, self.partition, self.order) {
-            return input.to_owned();
-        }
-        let partition = self.partition_names("i.");
-        let order = self.order.iter().map(|key| sort_key(key, "i."));
-        let ties = self
-            .input
-            .iter()
-            .enumerate()
-            .map(|(index, column)| image(&format!("i.{}", column_name(index)), column));
-        let order = list(partition.into_iter().chain(order).chain(ties));
-        if order.is_empty() {
-            return input.to_owned();
-        }
-        format!("SELECT i.* FROM ({input}) i ORDER BY {order}")
     }
 
     /// Brings the state table to the new state. Addresses taken in this refresh stay valid: only the holder of the
@@ -394,27 +315,4 @@ impl WindowStage<'_> {
             action,
         }
     }
-}
-
-/// `ROWS BETWEEN .. AND .. EXCLUDE ..`.
-fn frame_text(frame: &Frame) -> String {
-    let mode = match frame.mode {
-        FrameMode::Rows => "ROWS",
-        FrameMode::Range => "RANGE",
-        FrameMode::Groups => "GROUPS",
-    };
-    let bound = |bound: &FrameBound| match bound {
-        FrameBound::UnboundedPreceding => "UNBOUNDED PRECEDING".to_owned(),
-        FrameBound::Preceding(offset) => format!("{} PRECEDING", substitute(offset, &[])),
-        FrameBound::CurrentRow => "CURRENT ROW".to_owned(),
-        FrameBound::Following(offset) => format!("{} FOLLOWING", substitute(offset, &[])),
-        FrameBound::UnboundedFollowing => "UNBOUNDED FOLLOWING".to_owned(),
-    };
-    let exclude = match frame.exclude {
-        FrameExclusion::Nothing => "",
-        FrameExclusion::CurrentRow => " EXCLUDE CURRENT ROW",
-        FrameExclusion::Group => " EXCLUDE GROUP",
-        FrameExclusion::Ties => " EXCLUDE TIES",
-    };
-    format!("{mode} BETWEEN {} AND {}{exclude}", bound(&frame.start), bound(&frame.end))
 }
