@@ -39,6 +39,9 @@ pub const PACKAGES: [&str; 5] =
 /// that need no server or choose its version themselves.
 const SERVER_TESTS: &str = "package(pg_trickle_harness) & kind(test) - (package(pg_trickle_harness) & (binary(tidy) | binary(replay)))";
 
+/// Nextest's own variable for the number of tests at a time.
+const THREADS_VARIABLE: &str = "NEXTEST_TEST_THREADS";
+
 /// What one call of nextest came to.
 pub struct Outcome {
     title: String,
@@ -176,6 +179,11 @@ impl Nextest {
         command.envs(settings.iter().map(|(name, value)| (name, value)));
         if let Some(description) = cluster {
             command.env(SHARED_CLUSTER_VARIABLE, description);
+            // Tests with a server wait for it, for its workers and for the time half of their time.
+            if std::env::var_os(THREADS_VARIABLE).is_none() {
+                let processors = std::thread::available_parallelism().map_or(1, usize::from);
+                command.env(THREADS_VARIABLE, (2 * processors).to_string());
+            }
         }
         let mut child = command
             .stderr(Stdio::piped())
