@@ -46,7 +46,7 @@ impl Analysis {
         for item in node::nodes(tree.fromlist) {
             all = self.after(all, query, item, env)?;
         }
-        all.conditions.extend(node::conjuncts(tree.quals));
+        all.conditions.extend(node::qualifying_conjuncts(tree.quals));
         self.combine(all, env)
     }
 
@@ -139,7 +139,7 @@ impl Analysis {
         join: &pg_sys::JoinExpr,
         env: &Env,
     ) -> Walked<Inputs> {
-        let on = node::conjuncts(join.quals);
+        let on = node::qualifying_conjuncts(join.quals);
         if refers_to(query, join.rarg, &left.scope.entries()) {
             let left = self.combine(left, env)?;
             let is_inner = join.jointype == pg_sys::JoinType::JOIN_INNER;

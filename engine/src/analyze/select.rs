@@ -54,7 +54,7 @@ impl Analysis {
         };
         if is_grouped(query) {
             (plan, scope) = self.group(query, plan, scope, &env)?;
-            (plan, scope) = self.filter(plan, scope, &node::conjuncts(query.havingQual), &env)?;
+            (plan, scope) = self.filter(plan, scope, &node::qualifying_conjuncts(query.havingQual), &env)?;
         }
         self.output(query, plan, scope, &env, need)
     }

@@ -161,6 +161,17 @@ pub fn conjuncts(node: Tree) -> Vec<Tree> {
     }
 }
 
+/// The conjuncts of a condition that rows pass if it is true. What all arms of an OR have in common stands beside it, as
+/// the planner will have it: `(a = b AND x) OR (a = b AND y)` is a join by `a = b`. Not for a condition of which NULL and
+/// false are told apart.
+pub fn qualifying_conjuncts(node: Tree) -> Vec<Tree> {
+    if node.is_null() {
+        return vec![];
+    }
+    // SAFETY: accepts a condition as the parser leaves it; builds new lists over the same parts.
+    conjuncts(unsafe { pg_sys::canonicalize_qual(node.cast(), false) }.cast())
+}
+
 /// What a walk does below a node.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Walk {
