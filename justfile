@@ -28,6 +28,10 @@ replay *arguments:
 fuzz *arguments:
     ./harness/run fuzz {{arguments}}
 
+# Mistakes in the rules of the core that the tests must notice: --only NAME, --sample N.
+mutants *arguments:
+    ./harness/run mutants {{arguments}}
+
 # A server with the extension, until Ctrl-C.
 serve *arguments:
     ./harness/run serve {{arguments}}

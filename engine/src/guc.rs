@@ -239,7 +239,7 @@ settings! {
         effective "Manual refreshes are not affected.";
     foreign_table_polling: bool(false), Suset, NAMED,
         "Detects changes of foreign tables by comparing them with a copy.",
-        inert "In this version a stream table over a foreign table is refreshed in FULL mode.";
+        effective "In force when a stream table is created; without it one over a foreign table is refreshed in FULL mode.";
     fuse_default_ceiling: int(0, 0..=2_000_000_000), Suset, NAMED,
         "Pending rows at which the fuse of a stream table blows; 0 is none.",
         inert "Not used by this version.";
@@ -254,7 +254,7 @@ settings! {
         inert "pgtrickle.explain_stream_table shows it.";
     matview_polling: bool(false), Suset, NAMED,
         "Detects changes of materialized views by comparing them with a copy.",
-        inert "In this version a stream table over a materialized view is refreshed in FULL mode.";
+        effective "In force when a stream table is created; without it one over a materialized view is refreshed in FULL mode.";
     max_concurrent_refreshes: int(4, 1..=32), Suset, NAMED,
         "Refreshes of one database that run at the same time.",
         inert "This version refreshes one group of stream tables after another.";
@@ -355,6 +355,8 @@ pub struct Settings {
     pub max_parallel_workers: u32,
     pub per_database_worker_quota: u32,
     pub parallel_refresh_mode: ParallelMode,
+    pub matview_polling: bool,
+    pub foreign_table_polling: bool,
 }
 
 impl Settings {
@@ -372,6 +374,8 @@ impl Settings {
             max_parallel_workers: value::max_parallel_workers.get().unsigned_abs(),
             per_database_worker_quota: value::per_database_worker_quota.get().unsigned_abs(),
             parallel_refresh_mode: value::parallel_refresh_mode.get(),
+            matview_polling: value::matview_polling.get(),
+            foreign_table_polling: value::foreign_table_polling.get(),
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod fuzz;
 pub mod isolation;
 pub mod lint;
+pub mod mutants;
 pub mod package;
 pub mod process;
 pub mod provision;

@@ -8,6 +8,7 @@ use pg_trickle_harness::corpus::CorpusArguments;
 use pg_trickle_harness::demo::DemoOptions;
 use pg_trickle_harness::fuzz::FuzzArguments;
 use pg_trickle_harness::lint::LintArguments;
+use pg_trickle_harness::mutants::MutantsArguments;
 use pg_trickle_harness::provision::command::ProvisionArguments;
 use pg_trickle_harness::replay::{AnswersOptions, ReplayArguments};
 use pg_trickle_harness::serve::ServeArguments;
@@ -37,6 +38,8 @@ enum Command {
     Demo(DemoOptions),
     /// Random queries and random histories against real servers, for as long as asked.
     Fuzz(FuzzArguments),
+    /// Put mistakes into the rules of the core, one at a time, and count those that the tests notice.
+    Mutants(MutantsArguments),
     /// Replay a corpus under change and let two oracles judge every stream table after every refresh.
     Replay(ReplayArguments),
     /// Start a server with the extension and print how to connect; Ctrl-C stops it.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Corpus(arguments) => arguments.run(),
         Command::Demo(options) => options.run(),
         Command::Fuzz(arguments) => arguments.run(),
+        Command::Mutants(arguments) => arguments.run(),
         Command::Replay(arguments) => arguments.run(),
         Command::Serve(arguments) => arguments.run(),
     };

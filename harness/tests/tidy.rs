@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use pg_trickle_core::refusal::{Refusal, Scope};
 use pg_trickle_harness::cluster::test_database;
 
 /// Folders outside `engine/src/pg` that name the server's bindings, with the reason. The list only gets shorter.
@@ -262,4 +263,77 @@ fn every_error_is_documented() -> Result<()> {
         }
     }
     report(&problems.into_iter().collect::<Vec<_>>())
+}
+
+/// The marks around a list in `docs/limits.md`, and what it lists.
+const REFUSALS: &[(&str, Scope)] =
+    &[("refused in every mode", Scope::EveryMode), ("not differential", Scope::Differential)];
+
+/// The page of limits lists every reason for which the classifier refuses a query, and no other. With
+/// `REWRITE_LIMITS=1` the lists are written anew.
+#[test]
+fn page_of_limits_lists_every_refusal() -> Result<()> {
+    let mut page = read("docs/limits.md")?;
+    let original = page.clone();
+    for (mark, scope) in REFUSALS {
+        let (before, rest) = page
+            .split_once(&format!("<!-- {mark} -->\n"))
+            .with_context(|| format!("docs/limits.md has no list `{mark}`"))?;
+        let (_, after) = rest.split_once("<!-- end -->").context("a list of docs/limits.md has no end")?;
+        let refusals = Refusal::ALL.iter().filter(|refusal| refusal.scope() == *scope);
+        let lines: String =
+            refusals.map(|refusal| format!("- {}\n", refusal.text().replace("{}", ".."))).collect();
+        page = format!("{before}<!-- {mark} -->\n{lines}<!-- end -->{after}");
+    }
+    if page == original {
+        return Ok(());
+    }
+    if std::env::var_os("REWRITE_LIMITS").is_some() {
+        fs::write(root().join("docs/limits.md"), page)?;
+        return Ok(());
+    }
+    let different = page.lines().zip(original.lines()).find(|(made, found)| made != found);
+    anyhow::bail!("docs/limits.md is not what REWRITE_LIMITS=1 makes of it; first difference: {different:?}")
+}
+
+/// Each refusal that is not only a guard is provoked by a script, which shows its text.
+#[test]
+fn every_refusal_has_an_example() -> Result<()> {
+    let scripts: Vec<String> = lines(&[".slt"])?
+        .into_iter()
+        .filter(|(_, _, line)| !line.starts_with('#'))
+        .map(|(_, _, line)| line)
+        .collect();
+    let shows = |line: &str, refusal: &Refusal| {
+        let mut rest = line;
+        refusal.text().split("{}").all(|part| match rest.find(part) {
+            Some(place) => {
+                rest = &rest[place + part.len()..];
+                true
+            }
+            None => false,
+        })
+    };
+    let problems: Vec<String> = Refusal::ALL
+        .iter()
+        .filter(|refusal| refusal.scope() != Scope::Guard)
+        .filter(|refusal| !scripts.iter().any(|line| shows(line, refusal)))
+        .map(|refusal| format!("engine/core/src/refusal.rs: no script provokes {refusal:?}: {refusal}"))
+        .collect();
+    report(&problems)
+}
+
+/// Each mutant of the rules fits its file, so that `harness mutants` can be run at any time.
+#[test]
+fn every_mutant_fits_its_file() -> Result<()> {
+    let mutants = pg_trickle_harness::mutants::list::read(&root())?;
+    ensure!(mutants.len() >= 40, "only {} mutants are listed", mutants.len());
+    let mut problems = Vec::new();
+    for mutant in &mutants {
+        let applied = read(&mutant.file).and_then(|text| mutant.applied(&text));
+        if let Err(error) = applied {
+            problems.push(format!("{}:1: {error:#}", mutant.file));
+        }
+    }
+    report(&problems)
 }

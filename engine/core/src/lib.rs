@@ -23,6 +23,7 @@ pub mod normalize;
 pub mod plan;
 pub mod program;
 pub mod query;
+pub mod refusal;
 pub mod retry;
 pub mod schedule;
 pub mod sql;

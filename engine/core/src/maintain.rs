@@ -1,5 +1,7 @@
 //! From an analysed query to everything a stream table needs: state tables, key, programs.
 
+mod likeness;
+mod polling;
 mod work;
 
 pub use work::{MissingIndex, Work, WorkClass};
@@ -10,11 +12,13 @@ use crate::normalize::normalize;
 use crate::plan::{DeltaOf, Plan};
 use crate::program::{Action, Counts, Identity, Program, Step, source_delta_name};
 use crate::query::{Construct, SourceInfo, Unsupported};
+use crate::refusal::Refusal;
 use crate::sql::identity::consolidate;
 use crate::sql::lower::{Lowering, NotLowerable, Relations, StoredRelation};
 use crate::sql::select::union_all;
 use crate::stage::aggregate::AggregateStage;
-use crate::stage::arrangement::Arrangement;
+use crate::stage::arrangement::{Arrangement, Of};
+use crate::stage::polled::Polled;
 use crate::stage::top_k::TopKStage;
 use crate::stage::window::WindowStage;
 use crate::stage::window::span::span;
@@ -112,7 +116,7 @@ pub fn plan(
         TableShape { columns: plan.columns(), key: staged.result.keys().into_iter().min_by_key(Vec::len) };
     let arranged = BTreeSet::new();
     let mut maintenance =
-        Maintenance { sources: sources.to_vec(), staged, shape, names: names.clone(), arranged };
+        Maintenance { sources: polling::known(sources), staged, shape, names: names.clone(), arranged };
     maintenance.arrange(states);
     maintenance.populate()?;
     let everything = (0..sources.len() as u32).map(SourceId).collect();
@@ -144,7 +148,7 @@ impl Maintenance {
 
     /// Statements that create the state tables and their indexes.
     pub fn state_ddl(&self) -> Vec<String> {
-        let mut statements = vec![];
+        let mut statements: Vec<String> = self.polled().flat_map(|polled| polled.ddl()).collect();
         for stage in &self.staged.stages {
             statements.extend(self.with_stage(stage, |stage| stage.ddl()));
             statements.extend(self.arrangement(stage).iter().flat_map(Arrangement::ddl));
@@ -153,16 +157,17 @@ impl Maintenance {
         statements
     }
 
-    /// Qualified names of the state tables: of each stage its own, then that of its arrangement.
+    /// Qualified names of the state tables: copies of polled sources, then of each stage its own and that of its
+    /// arrangement.
     pub fn state_tables(&self) -> Vec<String> {
         let tables = |stage: &Stage| {
             let rows = self.arranged.contains(&stage.id).then(|| self.arrangement_table(stage.id));
             [self.state_table(stage.id)].into_iter().chain(rows)
         };
-        self.staged.stages.iter().flat_map(tables).collect()
+        self.polled().map(|polled| polled.table).chain(self.staged.stages.iter().flat_map(tables)).collect()
     }
 
-    /// The stage whose own state a table holds; None for an arrangement.
+    /// The stage whose own state a table holds; None for an arrangement or a copy.
     pub fn stage_of(&self, table: &str) -> Option<&Stage> {
         self.staged.stages.iter().find(|stage| self.state_table(stage.id) == table)
     }
@@ -207,7 +212,9 @@ impl Maintenance {
         let mut changed = Changed { time: self.reads_time(), ..Changed::sources(changed.iter().copied()) };
         let mut sharing = Sharing::default();
         let mut shared = 0;
-        let mut steps = vec![];
+        let is_changed = |polled: &Polled| changed.sources.contains(&polled.source);
+        let mut steps: Vec<Step> =
+            self.polled().filter(is_changed).flat_map(|polled| polled.follow()).collect();
         for stage in &self.staged.stages {
             let Some(delta) = differentiate(&stage.input, &changed, &mut sharing)? else { continue };
             self.share(&mut steps, &sharing, &mut shared)?;
@@ -285,7 +292,7 @@ impl Maintenance {
     }
 
     fn fill_states(&self) -> Result<Vec<Step>, Unsupported> {
-        let mut steps = vec![];
+        let mut steps: Vec<Step> = self.polled().flat_map(|polled| polled.fill()).collect();
         for stage in &self.staged.stages {
             let mut input = self.new_state(&stage.input)?;
             if let Some(arrangement) = self.arrangement(stage) {
@@ -327,7 +334,7 @@ impl Maintenance {
             Operator::TopK { partition, .. } | Operator::Window { partition, .. } => partition,
         };
         Some(Arrangement {
-            id: stage.id,
+            of: Of::Stage(stage.id),
             table: self.arrangement_table(stage.id),
             columns: stage.input.columns(),
             keys,
@@ -393,6 +400,10 @@ impl Relations for Maintenance {
         &self.sources[source.0 as usize]
     }
 
+    fn copy_of(&self, source: SourceId, alias: &str) -> Option<StoredRelation> {
+        self.polled_source(source).map(|polled| polled.stored(alias))
+    }
+
     fn stored(&self, stage: StageId, alias: &str) -> StoredRelation {
         self.with_stage(&self.staged.stages[stage.0 as usize], |stage| stage.stored(alias))
     }
@@ -431,6 +442,6 @@ impl Relations for Inlined<'_> {
 fn not_lowerable(NotLowerable(name): NotLowerable) -> Unsupported {
     Unsupported {
         construct: Construct { name: name.to_owned(), position: None },
-        reason: format!("{name} has no form in SQL at this place"),
+        reason: Refusal::NotLowerable,
     }
 }

@@ -1,6 +1,7 @@
 //! What the front end hands to the core: a plan with its sources, and what it could not express.
 
 use crate::plan::Plan;
+use crate::refusal::Refusal;
 use crate::types::{Column, FunctionRef, Volatility};
 use serde::{Deserialize, Serialize};
 
@@ -129,6 +130,5 @@ pub struct Construct {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unsupported {
     pub construct: Construct,
-    /// A sentence that says why.
-    pub reason: String,
+    pub reason: Refusal,
 }

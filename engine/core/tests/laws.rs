@@ -15,10 +15,13 @@ use proptest::test_runner::{FileFailurePersistence, TestCaseError, TestCaseResul
 /// The configuration of every law: seeds of failures are kept with the oracle.
 fn config() -> ProptestConfig {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../oracle/proptest-regressions/laws.txt");
+    let default = ProptestConfig::default();
+    // Unless the environment says otherwise.
+    let is_bounded = std::env::var_os("PROPTEST_MAX_SHRINK_ITERS").is_some();
     ProptestConfig {
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(path))),
-        max_shrink_iters: 50_000,
-        ..ProptestConfig::default()
+        max_shrink_iters: if is_bounded { default.max_shrink_iters } else { 50_000 },
+        ..default
     }
 }
 

@@ -5,19 +5,28 @@
 //! - `=> change s0 s1`: the change of the plan when these sources (`s`) and stages (`g`) changed;
 //! - `=> normalized`: the plan after normalisation;
 //! - `=> stages`: the stages it is cut into after normalisation, and the fragment over them;
-//! - `=> spans`: of each window stage, how far a change reaches in its partition.
+//! - `=> spans`: of each window stage, how far a change reaches in its partition;
+//! - `=> states`: the statements that create state tables and indexes;
+//! - `=> filling`: the program that fills empty states and the empty stream table;
+//! - `=> program s0 s1`: the program for a change of these sources;
+//! - `=> polled s0`: state tables, the program that fills them, the look and the program for a change, where these sources
+//!   are materialized views;
+//! - `=> recomputation`: the program that rebuilds states and applies the difference.
 //!
 //! `REWRITE_RULES=1` writes what the rules make today into the files; the difference is then reviewed.
 
 use pg_trickle_core::delta::{Changed, Sharing, differentiate};
 use pg_trickle_core::expr::{Expr, Piece};
+use pg_trickle_core::maintain::{self, ApplyOptions, Maintenance, Names, table_ddl};
 use pg_trickle_core::normalize::normalize;
 use pg_trickle_core::plan::Plan;
 use pg_trickle_core::plan::text::parse;
-use pg_trickle_core::query::Unsupported;
+use pg_trickle_core::program::{Action, Program};
+use pg_trickle_core::query::{SourceColumn, SourceInfo, SourceKind, Unsupported};
 use pg_trickle_core::stage::window::span::{Distance, span};
 use pg_trickle_core::stage::{Operator, cut};
 use pg_trickle_core::types::{SourceId, StageId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -102,6 +111,23 @@ fn output(plan: &Plan, what: &str) -> Result<String, String> {
         ["normalized"] => normalize(plan).map(|plan| plan.to_string()),
         ["stages"] => stages(plan),
         ["spans"] => spans(plan),
+        ["polled", polled @ ..] => {
+            let polled = named(polled)?.sources;
+            maintained(plan, &polled).and_then(|made| self::polled(&made, &polled))
+        }
+        ["states"] => states(plan),
+        ["filling"] => {
+            maintained(plan, &BTreeSet::new()).and_then(|made| made.populate()).map(|program| text(&program))
+        }
+        ["program", changed @ ..] => {
+            let sources = named(changed)?.sources;
+            maintained(plan, &BTreeSet::new())
+                .and_then(|made| made.delta(&sources, ApplyOptions::default()))
+                .map(|program| text(&program))
+        }
+        ["recomputation"] => maintained(plan, &BTreeSet::new())
+            .and_then(|made| made.recompute(ApplyOptions::default()))
+            .map(|program| text(&program)),
         _ => return Err(format!("`=> {what}` is not an output")),
     };
     Ok(made.unwrap_or_else(|refusal| format!("unsupported {}: {}", refusal.construct.name, refusal.reason)))
@@ -196,6 +222,72 @@ fn text_of(expr: &Expr) -> String {
         other => format!("{other:?}"),
     };
     expr.pieces.iter().map(text).collect()
+}
+
+/// What is done for polled sources.
+fn polled(made: &Maintenance, sources: &BTreeSet<SourceId>) -> Result<String, Unsupported> {
+    let looks = made.polls().into_iter().map(|(_, step)| step).collect();
+    let programs = [
+        made.populate()?,
+        Program { steps: looks, output: None },
+        made.delta(sources, ApplyOptions::default())?,
+    ];
+    let programs: Vec<String> = programs.iter().map(text).collect();
+    Ok(format!("{}\n{}", made.state_ddl().join("\n"), programs.concat()))
+}
+
+/// The maintenance of a plan over tables `public.s0`, `public.s1` .. without keys and indexes; those in `polled` are
+/// materialized views.
+fn maintained(plan: &Plan, polled: &BTreeSet<SourceId>) -> Result<Maintenance, Unsupported> {
+    let mut columns: BTreeMap<u32, BTreeMap<usize, SourceColumn>> = BTreeMap::new();
+    plan.visit(&mut |part| {
+        if let Plan::Source(source) = part {
+            let known = columns.entry(source.source.0).or_default();
+            for (&ordinal, column) in source.ordinals.iter().zip(&source.columns) {
+                known.insert(ordinal, SourceColumn { attnum: ordinal as i16 + 1, column: column.clone() });
+            }
+        }
+    });
+    let count = columns.keys().max().map_or(0, |last| last + 1);
+    let sources: Vec<SourceInfo> = (0..count)
+        .map(|index| (index, columns.remove(&index).unwrap_or_default()))
+        .map(|(index, columns)| SourceInfo {
+            relid: index + 1,
+            name: format!("public.s{index}"),
+            kind: match polled.contains(&SourceId(index)) {
+                true => SourceKind::MaterializedView,
+                false => SourceKind::Table,
+            },
+            columns: columns.into_values().collect(),
+            keys: vec![],
+            indexes: vec![],
+        })
+        .collect();
+    let names = Names { stream_table: "public.st".to_owned(), state_prefix: "state.s_".to_owned() };
+    maintain::plan(plan, &sources, &names, &[])
+}
+
+fn states(plan: &Plan) -> Result<String, Unsupported> {
+    let made = maintained(plan, &BTreeSet::new())?;
+    let names = Names { stream_table: "public.st".to_owned(), state_prefix: "state.s_".to_owned() };
+    Ok([made.state_ddl(), table_ddl(made.shape(), &names)].concat().join("\n"))
+}
+
+/// A program as text: for each step what it is for, on whose behalf and when it runs, and its SQL.
+fn text(program: &Program) -> String {
+    let mut text = String::new();
+    for step in &program.steps {
+        let when =
+            step.when.as_ref().map_or_else(String::new, |relation| format!(", if {relation} has rows"));
+        let _ = writeln!(text, "// {} ({:?}{when})", step.label, step.identity);
+        let _ = match &step.action {
+            Action::Select { into, sql, .. } => writeln!(text, "{into} :=\n{sql}"),
+            Action::Modify { sql, expect: None, .. } => writeln!(text, "{sql}"),
+            Action::Modify { sql, expect: Some(expect), .. } => writeln!(text, "{sql}\n// rows: {expect}"),
+            Action::Check { sql, message } => writeln!(text, "{sql}\n// else: {message}"),
+        };
+    }
+    text
 }
 
 fn first_difference(old: &str, new: &str) -> String {

@@ -1,5 +1,7 @@
 //! Why a query is refused as the definition of a stream table, in any mode.
 
+use pg_trickle_core::refusal::Refusal;
+
 /// A refusal. Each carries what its SQLSTATE, detail and hint are made from; syntax and name errors are raised by
 /// the server itself and never come here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,26 +42,24 @@ impl AnalyzeError {
     /// The message, without position.
     pub fn message(&self) -> String {
         match self {
-            Self::StatementCount(0) => "the defining query is empty".into(),
-            Self::StatementCount(count) => format!("the defining query consists of {count} statements"),
-            Self::NotSelect(name) => format!("{name} cannot define a stream table"),
-            Self::SelectInto => "SELECT INTO cannot define a stream table".into(),
-            Self::ModifyingCte(_) => "a data-modifying statement in WITH cannot define a stream table".into(),
-            Self::RowLocking => {
-                "FOR UPDATE, FOR SHARE and the like cannot be used in a defining query".into()
-            }
-            Self::NoColumns => "the defining query has no columns".into(),
-            Self::DuplicateColumn(name) => format!("column name \"{name}\" appears more than once"),
-            Self::UnnamedColumn(position) => format!("column {position} of the defining query has no name"),
+            Self::StatementCount(0) => Refusal::NoStatement.of(&[]),
+            Self::StatementCount(count) => Refusal::SeveralStatements.of(&[&count.to_string()]),
+            Self::NotSelect(name) => Refusal::NotSelect.of(&[name]),
+            Self::SelectInto => Refusal::SelectInto.of(&[]),
+            Self::ModifyingCte(_) => Refusal::ModifyingCte.of(&[]),
+            Self::RowLocking => Refusal::RowLocking.of(&[]),
+            Self::NoColumns => Refusal::NoColumns.of(&[]),
+            Self::DuplicateColumn(name) => Refusal::DuplicateColumn.of(&[name]),
+            Self::UnnamedColumn(position) => Refusal::UnnamedColumn.of(&[&position.to_string()]),
             Self::PseudoTypeColumn { column, type_name } => {
-                format!("column \"{column}\" has pseudo-type {type_name}")
+                Refusal::PseudoTypeColumn.of(&[column, type_name])
             }
-            Self::TemporarySource(name) => format!("{name} is a temporary table"),
-            Self::SystemSource(name) => format!("{name} is a system table"),
-            Self::NotATable(name) => format!("{name} is not a table or view"),
-            Self::SystemColumn { column, .. } => format!("system column \"{column}\" cannot be used"),
-            Self::RowSecurity(name) => format!("row-level security applies to {name}"),
-            Self::Internal(what) => format!("the analysed query has an unexpected form: {what}"),
+            Self::TemporarySource(name) => Refusal::TemporarySource.of(&[name]),
+            Self::SystemSource(name) => Refusal::SystemSource.of(&[name]),
+            Self::NotATable(name) => Refusal::NotATable.of(&[name]),
+            Self::SystemColumn { column, .. } => Refusal::SystemColumn.of(&[column]),
+            Self::RowSecurity(name) => Refusal::RowSecurity.of(&[name]),
+            Self::Internal(what) => Refusal::UnexpectedForm.of(&[what]),
         }
     }
 

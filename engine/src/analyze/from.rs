@@ -11,6 +11,7 @@ use pg_trickle_core::expr::Expr;
 use pg_trickle_core::plan::{
     DependentJoin, DependentKind, Filter, Join, OuterJoin, OuterKind, Plan, Project, UnionAll, Values,
 };
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::{Column, TypeRef};
 use pgrx::pg_sys::{self, RTEKind};
 use std::collections::BTreeSet;
@@ -394,11 +395,7 @@ impl Analysis {
         let table = table.ok_or_else(|| Stop::internal("name of a common table expression"))?;
         let position = u32::try_from(table.location).ok();
         if table.cterecursive || entry.self_reference {
-            return Err(Stop::unsupported(
-                &format!("recursive query {name}"),
-                position,
-                "recursive queries are not yet maintained incrementally",
-            ));
+            return Err(Stop::unsupported(&format!("recursive query {name}"), position, Refusal::Recursive));
         }
         let query = node::cast::<pg_sys::Query>(table.ctequery);
         let query = query.ok_or_else(|| Stop::internal("common table expression"))?;
@@ -564,9 +561,7 @@ pub fn query_position(entry: &pg_sys::RangeTblEntry) -> Option<u32> {
 
 fn unsupported_entry(entry: &pg_sys::RangeTblEntry) -> Stop {
     match entry.rtekind {
-        RTEKind::RTE_NAMEDTUPLESTORE => {
-            Stop::unsupported("transition table", None, "it exists in a trigger only")
-        }
+        RTEKind::RTE_NAMEDTUPLESTORE => Stop::unsupported("transition table", None, Refusal::TransitionTable),
         _ => Stop::internal("range table entry"),
     }
 }

@@ -7,6 +7,7 @@ use crate::pg::node::{self, Tree};
 use crate::pg::{facts, parse};
 use pg_trickle_core::expr::{Expr, Piece, Shape, SortKey};
 use pg_trickle_core::plan::{AggCall, Aggregate, Plan, Project, UnionAll};
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::{Column, TypeRef, Volatility};
 use pgrx::pg_sys;
 
@@ -185,7 +186,7 @@ impl Analysis {
                 return Err(Stop::unsupported(
                     &format!("column of type {} that depends on a grouped key", ty.name),
                     node::position(expression),
-                    "the type has no equality to group by",
+                    Refusal::NoEquality,
                 ));
             }
             found.push((expression, name));

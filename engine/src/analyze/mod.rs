@@ -26,6 +26,7 @@ use crate::pg::node::{self, Tree};
 use crate::pg::{deparse, facts, parse};
 use pg_trickle_core::plan::{Plan, Project};
 use pg_trickle_core::query::{Analyzed, Construct, Unsupported};
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::{Column, TypeRef};
 use pgrx::pg_sys;
 use scope::Env;
@@ -43,11 +44,8 @@ pub(crate) enum Stop {
 pub(crate) type Walked<T> = Result<T, Stop>;
 
 impl Stop {
-    fn unsupported(construct: &str, position: Option<u32>, reason: &str) -> Stop {
-        Stop::Unsupported(Unsupported {
-            construct: Construct { name: construct.into(), position },
-            reason: reason.into(),
-        })
+    fn unsupported(construct: &str, position: Option<u32>, reason: Refusal) -> Stop {
+        Stop::Unsupported(Unsupported { construct: Construct { name: construct.into(), position }, reason })
     }
 
     fn internal(what: &str) -> Stop {

@@ -6,6 +6,7 @@ use super::{Analysis, Stop, Walked, property};
 use crate::pg::node::{self, Tree};
 use crate::pg::{deparse, facts, parse};
 use pg_trickle_core::expr::{Expr, Moment, Piece, Shape, Time};
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::{Column, Volatility};
 use pgrx::pg_sys::{self, NodeTag};
 
@@ -337,7 +338,7 @@ impl Binder<'_> {
         if is_complete {
             return Ok(pieces);
         }
-        Err(Stop::unsupported("expression", node::position(bound), "it cannot be printed as text"))
+        Err(Stop::unsupported("expression", node::position(bound), Refusal::Unprintable))
     }
 
     fn time_at_large(&mut self, found: Tree, reading: &Reading) -> Walked<Tree> {
@@ -430,7 +431,7 @@ impl Binder<'_> {
     /// row can be the NULL of an outer join.
     fn whole_row(&mut self, var: &pg_sys::Var, level: usize, found: Tree) -> Walked<Tree> {
         let position = node::position(found);
-        let refuse = |reason: &str| Err(Stop::unsupported("whole-row reference", position, reason));
+        let refuse = |reason: Refusal| Err(Stop::unsupported("whole-row reference", position, reason));
         let Some(entry) = super::scope::entry(self.env.path[level].query_ref(), var.varno) else {
             return Err(Stop::internal("reference to a missing range table entry"));
         };
@@ -442,10 +443,10 @@ impl Binder<'_> {
             _ => false,
         };
         if !is_named {
-            return refuse("its rows have no named type");
+            return refuse(Refusal::RowWithoutType);
         }
         if !var.varnullingrels.is_null() {
-            return refuse("the row can be absent in an outer join, which differs from a row of NULLs");
+            return refuse(Refusal::AbsentRow);
         }
         let (vars, row) = parse::whole_row(var, entry);
         let vars = vars
@@ -466,9 +467,7 @@ impl Binder<'_> {
             Some((position, column)) => {
                 Ok(self.slot(Piece::Column(position), column.clone(), node::type_of(found)))
             }
-            None => {
-                Err(Stop::unsupported("parameter", node::position(found), "a definition has no parameters"))
-            }
+            None => Err(Stop::unsupported("parameter", node::position(found), Refusal::Parameter)),
         }
     }
 
@@ -495,7 +494,7 @@ fn unsupported_expression(found: Tree, sets: bool) -> Option<Stop> {
         Stop::unsupported(
             &format!("set-returning function {}", facts::function_signature(function)),
             position,
-            "a set-returning function has no place here",
+            Refusal::SetReturningPlace,
         )
     };
     if let Some(call) = node::cast::<pg_sys::FuncExpr>(found) {
@@ -505,18 +504,10 @@ fn unsupported_expression(found: Tree, sets: bool) -> Option<Stop> {
         return (call.opretset && !sets).then(|| set_returning(call.opfuncid));
     }
     match node::tag(found) {
-        NodeTag::T_WindowFunc => Some(Stop::unsupported(
-            "window function",
-            position,
-            "it stands where a window function has no value",
-        )),
-        NodeTag::T_SubLink => Some(Stop::unsupported(
-            "subquery",
-            position,
-            "subqueries in this place are not yet maintained incrementally",
-        )),
+        NodeTag::T_WindowFunc => Some(Stop::unsupported("window function", position, Refusal::WindowPlace)),
+        NodeTag::T_SubLink => Some(Stop::unsupported("subquery", position, Refusal::SubqueryPlace)),
         NodeTag::T_NextValueExpr | NodeTag::T_CurrentOfExpr | NodeTag::T_SetToDefault => {
-            Some(Stop::unsupported(&node::tag_name(found), position, "it does not belong in a query"))
+            Some(Stop::unsupported(&node::tag_name(found), position, Refusal::NotOfQueries))
         }
         _ => None,
     }

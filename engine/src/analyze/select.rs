@@ -7,6 +7,7 @@ use crate::pg::node::{self, Tree};
 use crate::pg::{compat, facts};
 use pg_trickle_core::expr::{Expr, Piece, Shape, SortKey};
 use pg_trickle_core::plan::{Aggregate, Plan, Project, TopK, Values};
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::Volatility;
 use pgrx::pg_sys;
 use std::collections::BTreeSet;
@@ -36,11 +37,7 @@ impl Analysis {
     pub fn query(&mut self, original: &pg_sys::Query, outer: &Env, need: &Need) -> Walked<Plan> {
         self.queries_built += 1;
         if self.queries_built > QUERIES_MAX {
-            return Err(Stop::unsupported(
-                "query",
-                None,
-                "its common table expressions expand to too many subqueries",
-            ));
+            return Err(Stop::unsupported("query", None, Refusal::TooManyCopies));
         }
         let query = prepare(original, need)?;
         self.warn_of_order(original, query, outer, need);

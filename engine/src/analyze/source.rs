@@ -5,6 +5,7 @@ use crate::pg::node;
 use crate::pg::{facts, parse};
 use pg_trickle_core::plan::{Plan, Source};
 use pg_trickle_core::query::{Construct, SourceColumn, SourceIndex, SourceInfo, SourceKind, Unsupported};
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::{Column, SourceId};
 use pgrx::pg_sys;
 use std::collections::BTreeSet;
@@ -52,15 +53,15 @@ fn stored_columns(attribute: &facts::Attribute) -> Vec<i16> {
 
 impl Draft {
     fn is_inherited(&self) -> bool {
-        self.with_children && self.relation.has_children && self.kind == SourceKind::Table
+        self.with_children && self.relation.has_children && self.kind != SourceKind::PartitionedTable
     }
 
     fn column(&self, attribute: &facts::Attribute) -> Column {
         Column {
             name: attribute.name.clone(),
             ty: facts::type_ref(attribute.oid, attribute.typmod, attribute.collation),
-            // Before 18 an inheritance child may drop the constraint.
-            nullable: !attribute.not_null || self.is_inherited(),
+            // Before 18 an inheritance child may drop the constraint. Nobody enforces that of a foreign table.
+            nullable: !attribute.not_null || self.is_inherited() || self.kind == SourceKind::ForeignTable,
             fixed_scale: property::typmod_scale(attribute.oid, attribute.typmod),
         }
     }
@@ -163,7 +164,11 @@ impl Sources {
             return Ok(index);
         }
         let relation = facts::relation(entry.relid);
-        let kind = kind(&relation)?;
+        let mut kind = kind(&relation)?;
+        if with_children && relation.has_children && facts::has_foreign_member(entry.relid.to_u32()) {
+            // No trigger sees what changes there.
+            kind = SourceKind::ForeignTable;
+        }
         // ONLY means something where there are children to leave out.
         let with_children = with_children || !relation.has_children;
         let known = self
@@ -277,8 +282,6 @@ pub fn unreadable(planned: &pg_sys::PlannedStmt) -> Option<Unsupported> {
     let name = facts::relation(relation).name;
     Some(Unsupported {
         construct: Construct { name: format!("view over {name}"), position: None },
-        reason: format!(
-            "the owner may read the view but not {name}, which a change of the view is computed from"
-        ),
+        reason: Refusal::UnreadableView,
     })
 }

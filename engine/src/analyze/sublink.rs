@@ -9,6 +9,7 @@ use crate::pg::node::{self, Tree};
 use crate::pg::parse;
 use pg_trickle_core::expr::Expr;
 use pg_trickle_core::plan::{DependentJoin, DependentKind, Filter, Plan};
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::Column;
 use pgrx::pg_sys::{self, SubLinkType};
 
@@ -67,11 +68,7 @@ impl Analysis {
                 (DependentKind::Array, self.query(query, &inside, &Need::InOrder)?, vec![])
             }
             _ => {
-                return Err(Stop::unsupported(
-                    "subquery",
-                    position,
-                    "this kind of subquery does not belong in a query",
-                ));
+                return Err(Stop::unsupported("subquery", position, Refusal::NotOfQueries));
             }
         };
         // A subquery in a branch of CASE is asked only for rows that come to the branch.

@@ -3,6 +3,7 @@
 use crate::pg::facts;
 use crate::pg::node::{self, Tree};
 use pg_trickle_core::query::{Construct, StableClass, StableConstruct, Unsupported};
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::{FunctionRef, Volatility};
 use pgrx::pg_sys::{self, NodeTag, Oid};
 use std::collections::{BTreeSet, HashMap};
@@ -21,14 +22,10 @@ impl Found {
     pub fn unsupported(&self) -> Option<Unsupported> {
         if self.volatility == Volatility::Volatile {
             let construct = self.worst.clone()?;
-            return Some(Unsupported {
-                construct,
-                reason: "it is VOLATILE: its result cannot be retracted".into(),
-            });
+            return Some(Unsupported { construct, reason: Refusal::Volatile });
         }
         let stable = self.stable.iter().find(|stable| stable.class == StableClass::Other)?;
-        let reason = "it is STABLE and may depend on more than its arguments and settings";
-        Some(Unsupported { construct: stable.construct.clone(), reason: reason.into() })
+        Some(Unsupported { construct: stable.construct.clone(), reason: Refusal::Stable })
     }
 
     /// Puts the construct that reads the time at this position before the others, so that messages name it.

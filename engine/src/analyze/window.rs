@@ -8,6 +8,7 @@ use crate::pg::facts;
 use crate::pg::node::{self, Tree};
 use pg_trickle_core::expr::{Expr, SortKey};
 use pg_trickle_core::plan::{Frame, FrameBound, FrameExclusion, FrameMode, Plan, Window, WindowCall};
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::{Column, TypeRef};
 use pgrx::pg_sys;
 use std::collections::BTreeSet;
@@ -206,7 +207,7 @@ impl Analysis {
             return Err(Stop::unsupported(
                 &format!("window function {}", facts::function_signature(call.winfnoid)),
                 position,
-                "the server prints the call of a variadic window function as one that it does not find again",
+                Refusal::VariadicWindow,
             ));
         }
         let ty: TypeRef = self.type_ref(call.wintype, -1, call.wincollid);

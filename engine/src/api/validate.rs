@@ -2,6 +2,7 @@
 
 use crate::analyze::{AnalyzeError, analyze};
 use crate::catalog::definition;
+use crate::lifecycle::create;
 use crate::refresh::compiled;
 use pg_trickle_core::query::{Analyzed, Construct, SourceInfo, StableClass};
 use pg_trickle_core::types::Volatility;
@@ -45,7 +46,10 @@ fn construct(construct: &Construct) -> String {
 
 fn report(analyzed: &Analyzed) -> Vec<Check> {
     let nowhere = definition::names("", "", 0);
-    let maintenance = compiled::maintenance(analyzed, &nowhere, &[]);
+    let maintenance = match create::unpolled(analyzed) {
+        Some(unsupported) => Err(unsupported),
+        None => compiled::maintenance(analyzed, &nowhere, &[]),
+    };
     let mode = if maintenance.is_ok() { "DIFFERENTIAL" } else { "FULL" };
     let mut rows = vec![row("resolved_mode", mode, "info")];
     if let Err(unsupported) = &maintenance {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::pg::exec::Executor;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::value::Param;
-use crate::pg::{fmgr, relation, security, spi};
+use crate::pg::{facts, fmgr, relation, security, spi};
 use crate::refresh::member;
 
 /// A relation was created or altered, or a trigger or rule was put on it.
@@ -30,6 +30,15 @@ pub fn relation_changed(relid: u32, command: &str) -> Result<()> {
     }
     catalog::as_extension(|| {
         for source in captured_roots(&executor, relid) {
+            if facts::has_foreign_member(source) {
+                return Err(Error::UnsupportedSource {
+                    source: relation::qualified_name(source).unwrap_or_default(),
+                    reason: "A foreign table would be part of it, whose changes are not captured.".to_owned(),
+                    hint: "Drop the stream tables that read it, and create them again with \
+                           pg_trickle.foreign_table_polling on."
+                        .to_owned(),
+                });
+            }
             note(&executor, source, command);
             if definition::by_relid(&executor, source)?.is_none() {
                 install::mend(&executor, source);

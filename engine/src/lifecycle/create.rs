@@ -10,6 +10,7 @@ use crate::capture::install::{self, Wanted};
 use crate::catalog;
 use crate::catalog::definition::{self, Mode};
 use crate::error::{Error, Result};
+use crate::guc::Settings;
 use crate::lifecycle::redefine;
 use crate::pg::exec::Executor;
 use crate::pg::lock::{self, Mode as LockMode};
@@ -20,8 +21,10 @@ use crate::pg::{security, shmem, spi};
 use crate::refresh::wave::{self, OnFailure, Options};
 use crate::refresh::{Initiator, compiled, member};
 use pg_trickle_core::maintain::{self, Maintenance, Names, TableShape};
-use pg_trickle_core::query::{Analyzed, Construct, SourceKind, StableClass, Unsupported};
+use pg_trickle_core::query::{Analyzed, Construct, SourceInfo, SourceKind, StableClass, Unsupported};
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::schedule::Schedule;
+use pg_trickle_core::stage::polled::is_polled;
 use pg_trickle_core::types::Volatility;
 use std::collections::BTreeMap;
 
@@ -90,8 +93,10 @@ pub fn create(new: &NewStreamTable) -> Result<()> {
 
     let wanted = wanted_capture(&analyzed)?;
     let names = definition::names(&schema, &new.name.name, pgt_id);
-    let support = classify(&analyzed, &wanted, &names);
-    announce(&support, new)?;
+    let support = classify(&analyzed, &names);
+    let polled: Vec<&SourceInfo> =
+        analyzed.sources.iter().filter(|source| new.mode != Mode::Full && is_polled(source)).collect();
+    announce(&support, &polled, new)?;
     check_trigger_rights(&wanted, owner)?;
     install_capture(pgt_id, &wanted)?;
 
@@ -129,7 +134,7 @@ fn refuse_volatile(analyzed: &Analyzed, query: &str) -> Result<()> {
         .and_then(|construct| construct.position)
         .map_or_else(String::new, |position| format!(" at {}", place(query, position)));
     Err(Error::InvalidQuery {
-        reason: format!("{name}{position} is volatile and cannot be used in a defining query"),
+        reason: Refusal::VolatileQuery.of(&[&format!("{name}{position}")]),
         hint: Some("The same query must give the same result on the same data.".to_owned()),
     })
 }
@@ -147,7 +152,7 @@ fn wanted_capture(analyzed: &Analyzed) -> Result<Vec<Wanted>> {
     let executor = Executor::new(Snapshot::latest());
     let mut wanted: BTreeMap<u32, Wanted> = BTreeMap::new();
     for source in &analyzed.sources {
-        if matches!(source.kind, SourceKind::MaterializedView | SourceKind::ForeignTable) {
+        if is_polled(source) {
             continue;
         }
         let stream_table = definition::by_relid(&executor, source.relid)?.map(|found| found.pgt_id);
@@ -163,36 +168,52 @@ fn wanted_capture(analyzed: &Analyzed) -> Result<Vec<Wanted>> {
     Ok(wanted.into_values().collect())
 }
 
-fn classify(analyzed: &Analyzed, wanted: &[Wanted], names: &Names) -> Support {
-    let uncaptured =
-        analyzed.sources.iter().find(|source| !wanted.iter().any(|wanted| wanted.source == source.relid));
+fn classify(analyzed: &Analyzed, names: &Names) -> Support {
+    let is_polling = analyzed.sources.iter().any(is_polled);
     let of_class = |class| analyzed.stable_constructs.iter().find(|construct| construct.class == class);
     let (restless, timed) = (of_class(StableClass::Other), of_class(StableClass::Time));
-    let refuse =
-        |construct: Construct, reason: &str| Err(Unsupported { construct, reason: reason.to_owned() });
-    let maintenance = if let Some(source) = uncaptured {
-        refuse(
-            Construct { name: format!("source {}", source.name), position: None },
-            "Changes of materialized views and foreign tables are not captured.",
-        )
+    let maintenance = if let Some(unsupported) = unpolled(analyzed) {
+        Err(unsupported)
     } else if let Some(stable) = restless {
-        refuse(stable.construct.clone(), "Its value can change although no source does.")
+        Err(Unsupported { construct: stable.construct.clone(), reason: Refusal::Stable })
     } else {
         compiled::maintenance(analyzed, names, &[])
     };
-    let is_captured = uncaptured.is_none() && restless.is_none() && timed.is_none();
+    let is_captured = !is_polling && restless.is_none() && timed.is_none();
     Support { maintenance, is_captured }
 }
 
+/// The source whose changes nobody records and nobody is allowed to look for, if there is one.
+pub fn unpolled(analyzed: &Analyzed) -> Option<Unsupported> {
+    let settings = Settings::current();
+    analyzed.sources.iter().find_map(|source| {
+        let reason = match source.kind {
+            SourceKind::MaterializedView if !settings.matview_polling => Refusal::MaterializedView,
+            SourceKind::ForeignTable if !settings.foreign_table_polling => Refusal::ForeignTable,
+            _ => return None,
+        };
+        let construct = Construct { name: format!("source {}", source.name), position: None };
+        Some(Unsupported { construct, reason })
+    })
+}
+
 /// Explicit DIFFERENTIAL refuses what cannot be maintained; AUTO says that it falls back.
-fn announce(support: &Support, new: &NewStreamTable) -> Result<()> {
-    let Err(unsupported) = &support.maintenance else { return Ok(()) };
+fn announce(support: &Support, polled: &[&SourceInfo], new: &NewStreamTable) -> Result<()> {
+    let Err(unsupported) = &support.maintenance else {
+        for source in polled {
+            pgrx::notice!(
+                "every refresh compares {} with a stored copy of it: its changes are not captured",
+                source.name
+            );
+        }
+        return Ok(());
+    };
     let position = unsupported.construct.position.map(|position| place(&new.query, position));
     match new.mode {
         Mode::Differential => Err(Error::NotDifferential {
             construct: unsupported.construct.name.clone(),
             position,
-            reason: unsupported.reason.clone(),
+            reason: unsupported.reason.to_string(),
         }),
         Mode::Auto => {
             let at = position.map_or_else(String::new, |position| format!(" at {position}"));

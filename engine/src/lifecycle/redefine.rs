@@ -15,7 +15,8 @@ use crate::pg::invalidation;
 use crate::pg::snapshot::Snapshot;
 use crate::pg::value::Param;
 use crate::refresh::compiled::{self, Compiled};
-use pg_trickle_core::query::{SourceInfo, SourceKind};
+use pg_trickle_core::query::SourceInfo;
+use pg_trickle_core::stage::polled::is_polled;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -75,7 +76,7 @@ pub fn adopt(executor: &Executor, stream_table: &StreamTable, fingerprint: &str)
                 return Err(Error::NotDifferential {
                     construct: unsupported.construct.name.clone(),
                     position: None,
-                    reason: unsupported.reason.clone(),
+                    reason: unsupported.reason.to_string(),
                 });
             }
             pgrx::notice!(
@@ -92,7 +93,7 @@ pub fn adopt(executor: &Executor, stream_table: &StreamTable, fingerprint: &str)
         .as_ref()
         .err()
         .map(|unsupported| format!("{}: {}", unsupported.construct.name, unsupported.reason));
-    let is_captured = compiled.is_still && compiled.sources.iter().all(is_captured_kind);
+    let is_captured = compiled.is_still && !compiled.sources.iter().any(is_polled);
     catalog::as_extension(|| {
         executor.modify(
             "UPDATE pgtrickle.pgt_definitions SET function_hashes = $2, is_captured = $3, \
@@ -118,10 +119,6 @@ pub fn settle(executor: &Executor, stream_table: &StreamTable) -> Result<()> {
         rekey::reindex(executor, stream_table, maintenance.shape());
     }
     Ok(())
-}
-
-fn is_captured_kind(source: &SourceInfo) -> bool {
-    !matches!(source.kind, SourceKind::MaterializedView | SourceKind::ForeignTable)
 }
 
 /// A source that the definition reads, or a column of it, for which nothing was prepared.

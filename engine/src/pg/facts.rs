@@ -1,5 +1,8 @@
 //! What the server's catalogs say of types, functions, operators and relations.
 
+use super::exec::Executor;
+use super::snapshot::Snapshot;
+use super::value::Param;
 use super::{compat, node};
 use pg_trickle_core::types::{Arithmetic, FunctionRef, TypeRef, Volatility};
 use pgrx::pg_sys::{self, Oid};
@@ -333,6 +336,14 @@ pub fn relation(relid: Oid) -> Relation {
         pg_sys::RelationClose(open);
         found
     }
+}
+
+/// Whether a foreign table is among the partitions and inheritance children of a relation.
+pub fn has_foreign_member(relid: u32) -> bool {
+    Executor::new(Snapshot::latest())
+        .fixed_rows(include_str!("../../../sql/queries/capture_targets.sql"), &[Param::Oid(relid)])
+        .iter()
+        .any(|row| row.text(1) == "f")
 }
 
 /// The schemas whose tables belong to the extension itself.

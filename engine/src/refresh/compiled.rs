@@ -14,6 +14,7 @@ use pg_trickle_core::delta;
 use pg_trickle_core::maintain::{self, ApplyOptions, Maintenance, Names, TableShape};
 use pg_trickle_core::program::Program;
 use pg_trickle_core::query::{Analyzed, Construct, SourceInfo, StableClass, Unsupported};
+use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::{SourceId, Volatility};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -118,7 +119,7 @@ pub fn maintenance(
     if let Some(source) = only {
         return Err(Unsupported {
             construct: Construct { name: source.name.clone(), position: None },
-            reason: "The table has partitions or inheritance children.".to_owned(),
+            reason: Refusal::OnlyParent,
         });
     }
     let planned =

@@ -6,6 +6,7 @@ use crate::pg::exec::Executor;
 use crate::refresh::compiled;
 use pg_trickle_core::maintain::{ApplyOptions, Work};
 use pg_trickle_core::program::{Action, Program};
+use pg_trickle_core::stage::polled::is_polled;
 use pg_trickle_core::types::SourceId;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -28,6 +29,8 @@ pub struct Explanation {
 struct SourceExplanation {
     name: String,
     captured: bool,
+    /// Its changes are found by comparing it with a copy.
+    polled: bool,
     columns: Vec<String>,
     /// How the work of a refresh after a change of this source grows, and why.
     work: Option<Work>,
@@ -55,6 +58,7 @@ pub fn explain(executor: &Executor, stream_table: &StreamTable) -> Result<Explan
             captured: dependencies
                 .iter()
                 .any(|dependency| dependency.relid == source.relid && dependency.is_captured),
+            polled: differential && is_polled(source),
             columns: source.columns.iter().map(|column| column.column.name.clone()).collect(),
             steps: program.map_or_else(Vec::new, |program| steps(&program)),
         }
@@ -102,7 +106,11 @@ impl Explanation {
         }
         line("query", &format!("\n{}", self.query));
         for source in &self.sources {
-            let capture = if source.captured { "captured" } else { "not captured" };
+            let capture = match (source.captured, source.polled) {
+                (true, _) => "captured",
+                (false, true) => "polled",
+                (false, false) => "not captured",
+            };
             line("\nsource", &format!("{} ({capture}): {}", source.name, source.columns.join(", ")));
             if let Some(work) = &source.work {
                 line("work", work.class.words());
@@ -136,7 +144,8 @@ impl Explanation {
                 let work = source.work.as_ref();
                 let work = work.map(|work| json!({"class": work.class.words(), "reasons": work.reasons}));
                 json!({
-                    "name": source.name, "captured": source.captured, "columns": source.columns, "work": work,
+                    "name": source.name, "captured": source.captured, "polled": source.polled,
+                    "columns": source.columns, "work": work,
                     "steps": steps,
                 })
             })

@@ -17,7 +17,7 @@ use crate::refresh::task::{Choice, Task};
 use crate::refresh::{Action, Initiator, RowCounts, run};
 use pg_trickle_core::frontier::{Frontier, TransactionSnapshot};
 use pg_trickle_core::maintain::populate_by_query;
-use pg_trickle_core::program::source_delta_name;
+use pg_trickle_core::program::{Program, Step, source_delta_name};
 use pg_trickle_core::query::Unsupported;
 use pg_trickle_core::types::SourceId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,12 +110,14 @@ fn refresh_because(
         None => {
             let frontier =
                 progress.frontier.as_ref().expect("without a frontier there is a reason to recompute");
-            let (changed, rows) =
+            let (mut changed, mut rows) =
                 catalog::as_extension(|| gather_changes(executor, &compiled, frontier, &sources));
+            rows += poll(executor, stream_table, &compiled, &mut changed)?;
             let task = choice.change(&changed, rows)?;
             let (task, counts) = fmgr::since(frontier.time, || choice.run(executor, task))?;
-            // Time has passed over nothing: the frontier may stay where it is.
-            if !is_pending && counts == RowCounts::default() && task.action == Action::Differential {
+            // Time has passed over nothing, or a look has found nothing: the frontier may stay where it is.
+            let is_recomputed = !matches!(task.action, Action::Differential | Action::NoData);
+            if !is_pending && counts == RowCounts::default() && !is_recomputed {
                 executor.clear_relations();
                 checked::note(stream_table.pgt_id);
                 return Ok(Refreshed { action: Action::NoData, counts, positions });
@@ -181,7 +183,7 @@ pub fn not_differential(unsupported: Unsupported) -> Error {
     Error::NotDifferential {
         construct: unsupported.construct.name,
         position: None,
-        reason: unsupported.reason,
+        reason: unsupported.reason.to_string(),
     }
 }
 
@@ -359,6 +361,28 @@ fn gather_changes(
         }
     }
     (changed, rows)
+}
+
+/// Looks at the sources whose changes nobody records, as the owner; adds those that changed, and returns the number of
+/// rows of their changes.
+fn poll(
+    executor: &Executor,
+    stream_table: &StreamTable,
+    compiled: &Compiled,
+    changed: &mut BTreeSet<SourceId>,
+) -> Result<u64> {
+    let Ok(maintenance) = &compiled.maintenance else { return Ok(0) };
+    let (sources, steps): (Vec<SourceId>, Vec<Step>) = maintenance.polls().into_iter().unzip();
+    run::run(executor, stream_table, &Program { steps, output: None }, Planning::Once)?;
+    let mut rows = 0;
+    for source in sources {
+        let found = executor.relation_rows(&source_delta_name(source)).unwrap_or(0);
+        if found > 0 {
+            changed.insert(source);
+            rows += found;
+        }
+    }
+    Ok(rows)
 }
 
 fn has_consumers(executor: &Executor, stream_table: &StreamTable) -> bool {

@@ -51,7 +51,7 @@ impl Choice<'_> {
                 self.rebuild(reason, false).map(Some)
             }
             Ok(_) => Ok(Some(self.by_query(reason.map(str::to_owned), false))),
-            Err(unsupported) => Ok(Some(self.by_query(Some(unsupported.reason.clone()), wants_changes))),
+            Err(unsupported) => Ok(Some(self.by_query(Some(unsupported.reason.to_string()), wants_changes))),
         }
     }
 

@@ -4,19 +4,22 @@
 //! snapshot, then compared under it (`design-review.md` 17).
 
 use crate::catalog::definition::{self, StreamTable};
+use crate::catalog::progress;
 use crate::error::{Error, Result};
 use crate::pg::exec::Executor;
 use crate::pg::plans::Planning;
 use crate::pg::snapshot::Snapshot;
+use crate::pg::value::Param;
 use crate::pg::{security, xact};
 use crate::refresh::compiled::{self, Compiled};
 use crate::refresh::wave::{self, OnFailure, Options, Wave};
 use crate::refresh::{Initiator, member, run};
 use pg_trickle_core::apply::{OUTPUT, difference, output_step};
-use pg_trickle_core::maintain::ApplyOptions;
+use pg_trickle_core::maintain::{ApplyOptions, Maintenance};
 use pg_trickle_core::program::{Action, Program};
+use pg_trickle_core::sql::column_name;
+use pg_trickle_core::sql::likeness::{self, Likeness};
 use pg_trickle_core::stage::Operator;
-use pg_trickle_core::types::Arithmetic;
 
 /// The outcome of one comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,40 +54,48 @@ pub fn verify(name: Option<&str>, repair: bool) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// The stream table against its query. Rows are compared by identity; if that shows a difference, once more with
-/// values that only represent an equality class compared by `=` and floats to seven digits.
+/// The stream table against its query; where that leaves a choice to the server, also against the choice that is kept.
 fn contents(executor: &Executor, stream_table: &StreamTable, compiled: &Compiled) -> Result<Finding> {
-    let columns = &compiled.shape.columns;
-    let mut finding = difference_from(executor, stream_table, compiled, &compiled.query_sql)?;
+    let finding = contents_by(executor, stream_table, compiled, &compiled.query_sql)?;
+    if finding.missing + finding.surplus == 0 {
+        return Ok(finding);
+    }
+    let Some(query) = compiled.tie_breaking_query() else { return Ok(finding) };
+    let kept = contents_by(executor, stream_table, compiled, &query)?;
+    if kept.missing + kept.surplus > 0 {
+        return Ok(finding);
+    }
+    Ok(Finding { detail: Some("equal with ties in the order in which they are kept".to_owned()), ..kept })
+}
+
+/// The stream table against a query for its contents. Rows are compared by identity; if that shows a difference, once
+/// more with values that only represent an equality class compared by `=` and floats to a tolerance.
+fn contents_by(
+    executor: &Executor,
+    stream_table: &StreamTable,
+    compiled: &Compiled,
+    query: &str,
+) -> Result<Finding> {
+    let mut finding = difference_from(executor, stream_table, compiled, query)?;
     if finding.missing + finding.surplus > 0 {
-        let value = |index: usize| {
-            let name = format!("o.c{}", index + 1);
-            let ty = &columns[index].ty;
-            match ty.arithmetic {
-                Arithmetic::Float => format!("pg_catalog.float4({name}::pg_catalog.float8)"),
-                _ if ty.ordered => name,
-                _ => format!("pgtrickle.image({name})"),
-            }
-        };
-        let groups: Vec<String> = (0..columns.len()).map(value).collect();
-        let grouping =
-            if groups.is_empty() { String::new() } else { format!(" GROUP BY {}", groups.join(", ")) };
-        let tolerant = security::run_as(stream_table.owner, &stream_table.settings, || {
-            count(
-                executor,
-                &format!("SELECT pg_catalog.sum(o.w)::pg_catalog.int8 AS w FROM {OUTPUT} AS o{grouping}"),
+        let columns: Vec<(String, Likeness)> = compiled
+            .shape
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| (column_name(index), Likeness::of_result(&column.ty)))
+            .collect();
+        let copies = |sign: &str| {
+            format!(
+                "(SELECT o.* FROM {OUTPUT} AS o, LATERAL pg_catalog.generate_series(1::pg_catalog.int8, {sign}o.w))"
             )
-        });
+        };
+        let query = likeness::difference(&columns, &copies(""), &copies("-"), None);
+        let tolerant =
+            security::run_as(stream_table.owner, &stream_table.settings, || count(executor, &query));
         if tolerant.missing + tolerant.surplus == 0 {
             finding =
                 Finding { detail: Some("equal up to representation of equal values".to_owned()), ..tolerant };
-        } else if let Some(query) = compiled.tie_breaking_query() {
-            executor.clear_relations();
-            let kept = difference_from(executor, stream_table, compiled, &query)?;
-            if kept.missing + kept.surplus == 0 {
-                let detail = "equal with ties in the order in which they are kept".to_owned();
-                finding = Finding { detail: Some(detail), ..kept };
-            }
         }
     }
     executor.clear_relations();
@@ -133,6 +144,13 @@ fn states(wave: &Wave, stream_table: &StreamTable, compiled: &Compiled) -> Resul
         return Ok(vec![]);
     }
     let executor = &wave.session.executor;
+    let progress = progress::load(executor, stream_table.pgt_id, wave.session.home);
+    if !progress.is_some_and(|progress| progress.state_is_valid) {
+        // The defining query has been run in place of a program that raised: until the next refresh, which rebuilds
+        // them, nobody reads the states.
+        let detail = Some("not kept since the last FULL refresh".to_owned());
+        return Ok(vec![Finding { check: "states".to_owned(), missing: 0, surplus: 0, detail }]);
+    }
     let rebuild = maintenance.recompute(ApplyOptions::default()).map_err(member::not_differential)?;
     let fill = Program {
         steps: rebuild
@@ -142,28 +160,24 @@ fn states(wave: &Wave, stream_table: &StreamTable, compiled: &Compiled) -> Resul
             .collect(),
         output: None,
     };
-    let is_prefix = |table: &str| {
-        let stage = maintenance.stage_of(table);
-        stage.is_some_and(|stage| matches!(stage.operator, Operator::TopK { .. }))
-    };
+    let states: Vec<State> =
+        stream_table.state_tables.iter().map(|table| State::new(executor, maintenance, table)).collect();
     let mut findings = Ok(vec![]);
     // The error is the rollback that was asked for, or what raised before.
     let undone = xact::subtransaction(|| {
-        for (index, table) in stream_table.state_tables.iter().enumerate() {
-            let rows = state_rows(table, is_prefix(table));
+        for (index, state) in states.iter().enumerate() {
             security::run_as(stream_table.owner, &stream_table.settings, || {
-                executor.keep_as_is(&before(index), &rows)
+                executor.keep_as_is(&before(index), &state.rows())
             });
         }
         findings = run::run(executor, stream_table, &fill, Planning::Once).map(|_| {
-            let compare = |(index, table): (usize, &String)| {
-                let is_prefix = is_prefix(table);
-                let query = difference_of_states(&state_rows(table, is_prefix), &before(index), is_prefix);
+            let compare = |(index, state): (usize, &State)| {
+                let query = state.difference(&before(index));
                 let counted =
                     security::run_as(stream_table.owner, &stream_table.settings, || count(executor, &query));
-                Finding { check: format!("state {table}"), ..counted }
+                Finding { check: format!("state {}", state.table), ..counted }
             };
-            stream_table.state_tables.iter().enumerate().map(compare).collect()
+            states.iter().enumerate().map(compare).collect()
         });
         xact::roll_back();
     });
@@ -174,36 +188,54 @@ fn states(wave: &Wave, stream_table: &StreamTable, compiled: &Compiled) -> Resul
     }
 }
 
-/// The rows of a state as text under the hash of their group. A top-k state says of each row whether its prefix is
-/// complete, which depends on how long it happens to be.
-fn state_rows(table: &str, is_prefix: bool) -> String {
-    if is_prefix {
-        format!(
-            "SELECT s.h AS h, (pg_catalog.to_jsonb(s) OPERATOR(pg_catalog.-) 'complete'::pg_catalog.text)\
-             ::pg_catalog.text AS row FROM {table} AS s"
-        )
-    } else {
-        format!("SELECT 0::pg_catalog.int8 AS h, s::pg_catalog.text AS row FROM {table} AS s")
-    }
+/// A state table and how its columns are compared.
+struct State<'a> {
+    table: &'a str,
+    columns: Vec<(String, Likeness)>,
+    is_prefix: bool,
 }
 
-/// Signed counts of the rows only one of two states has. A top-k state is a prefix of its group, longer or shorter
-/// by its history: there, rows that only one side has are a difference only if the other side has some too.
-fn difference_of_states(after: &str, before: &str, is_prefix: bool) -> String {
-    let rows = format!(
-        "SELECT u.h, u.row, pg_catalog.sum(u.w)::pg_catalog.int8 AS w FROM ( \
-         SELECT a.h, a.row, 1 AS w FROM ({after}) AS a \
-         UNION ALL SELECT b.h, b.row, -1 FROM {before} AS b) AS u GROUP BY u.h, u.row"
-    );
-    if !is_prefix {
-        return rows;
+impl<'a> State<'a> {
+    fn new(executor: &Executor, maintenance: &Maintenance, table: &'a str) -> State<'a> {
+        let stage = maintenance.stage_of(table);
+        let is_prefix = stage.is_some_and(|stage| matches!(stage.operator, Operator::TopK { .. }));
+        let names = executor.fixed_rows(
+            "SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute AS a \
+             WHERE a.attrelid OPERATOR(pg_catalog.=) $1::pg_catalog.regclass \
+                 AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped ORDER BY a.attnum",
+            &[Param::text(table)],
+        );
+        let columns = names.iter().map(|row| row.text(0));
+        let columns = columns
+            // Whether a prefix is complete depends on how long it happens to be.
+            .filter(|name| !(is_prefix && name == "complete"))
+            .map(|name| {
+                let likeness = maintenance.likeness(table, &name);
+                (name, likeness)
+            })
+            .collect();
+        State { table, columns, is_prefix }
     }
-    format!(
-        "SELECT d.w FROM ({rows}) AS d WHERE EXISTS ( \
-         SELECT 1 FROM ({rows}) AS o WHERE o.h OPERATOR(pg_catalog.=) d.h \
-             AND pg_catalog.sign(o.w::pg_catalog.float8) OPERATOR(pg_catalog.=) -pg_catalog.sign(d.w::pg_catalog.float8) \
-             AND o.w OPERATOR(pg_catalog.<>) 0)"
-    )
+
+    fn rows(&self) -> String {
+        format!("SELECT s.* FROM {} AS s", self.table)
+    }
+
+    /// Signed counts of the rows only one of two states has. A top-k state is a prefix of its group, longer or shorter
+    /// by its history: there, rows that only one side has are a difference only if the other side has some too.
+    fn difference(&self, before: &str) -> String {
+        let group = self.is_prefix.then_some("h");
+        let rows = likeness::difference(&self.columns, self.table, before, group);
+        if !self.is_prefix {
+            return rows;
+        }
+        format!(
+            "SELECT d.w FROM ({rows}) AS d WHERE EXISTS ( \
+             SELECT 1 FROM ({rows}) AS o WHERE o.grp OPERATOR(pg_catalog.=) d.grp \
+                 AND pg_catalog.sign(o.w::pg_catalog.float8) OPERATOR(pg_catalog.=) -pg_catalog.sign(d.w::pg_catalog.float8) \
+                 AND o.w OPERATOR(pg_catalog.<>) 0)"
+        )
+    }
 }
 
 fn before(index: usize) -> String {

@@ -1,7 +1,8 @@
 //! SQL scripts: `.slt` files that run on one database, with every stream table compared after every change.
 //!
 //! The format is that of the `sqllogictest` crate: `statement ok`, `statement error (SQLSTATE)`, `query`, named
-//! connections, `onlyif` and `skipif` with the labels `pg16`, `pg17` and `pg18`. Whenever a statement that may change
+//! connections, `onlyif` and `skipif` with the labels `pg16`, `pg17` and `pg18` and the names of
+//! the extensions that the installation offers. Whenever a statement that may change
 //! something has been committed, all stream tables of the database are refreshed and compared with their queries; a
 //! difference fails the statement. Statements that begin with a backslash are for the runner ([`command`]). `$db` in a
 //! statement stands for the database's name, for what has to be unique in a server, such as names of roles.
@@ -63,6 +64,9 @@ pub fn run_script(database: &TestDatabase, path: &Path) -> Result<()> {
         async move { session }
     });
     runner.add_label(&format!("pg{}", database.cluster().pg_major()));
+    for extension in extensions(database)? {
+        runner.add_label(&extension);
+    }
     let outcome = if std::env::var_os(OVERRIDE_VARIABLE).is_some_and(|value| !value.is_empty()) {
         rewrite::rewrite(&mut runner, path)
     } else {
@@ -76,6 +80,12 @@ pub fn run_script(database: &TestDatabase, path: &Path) -> Result<()> {
         bail!("{failure}");
     }
     judge.settle().context("at the end of the script")
+}
+
+/// Extensions that the installation offers: a script may need one that not every package of PostgreSQL brings.
+fn extensions(database: &TestDatabase) -> Result<Vec<String>> {
+    let rows = database.connect()?.query("SELECT name::text FROM pg_catalog.pg_available_extensions", &[])?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Runs scripts one after the other, each in a fresh database, and reports all failures together.

@@ -12,10 +12,11 @@ mod outer_join;
 mod semi_join;
 mod temporal_filter;
 
-pub use temporal_filter::{TIME, TIME_ELSEWHERE};
+pub use temporal_filter::TIME;
 
 use crate::plan::{Delta, DeltaOf, Plan, UnionAll};
 use crate::query::{Construct, Unsupported};
+use crate::refusal::Refusal;
 use crate::types::{SourceId, StageId};
 use std::collections::BTreeSet;
 
@@ -122,7 +123,7 @@ pub fn differentiate(
 fn not_a_fragment(name: &str) -> Unsupported {
     Unsupported {
         construct: Construct { name: name.to_owned(), position: None },
-        reason: format!("{name} is not part of a linear or bilinear fragment"),
+        reason: Refusal::NotAFragment,
     }
 }
 

@@ -14,6 +14,7 @@ use super::{Changed, Sharing, differentiate, sum};
 use crate::expr::Expr;
 use crate::plan::{Filter, Plan, Project};
 use crate::query::{Construct, Unsupported};
+use crate::refusal::Refusal;
 
 type Rule = Result<Option<Plan>, Unsupported>;
 
@@ -63,20 +64,9 @@ pub(super) fn check(plan: &Plan) -> Result<(), Unsupported> {
     if !plan.expressions().iter().any(is_refused) {
         return Ok(());
     }
-    let reason = if has_rule {
-        "its result changes with time for every row; only comparisons with the time are maintained"
-    } else {
-        TIME_ELSEWHERE
-    };
-    Err(Unsupported {
-        construct: Construct { name: TIME.to_owned(), position: None },
-        reason: reason.to_owned(),
-    })
+    let reason = if has_rule { Refusal::TimeOfEveryRow } else { Refusal::TimeElsewhere };
+    Err(Unsupported { construct: Construct { name: TIME.to_owned(), position: None }, reason })
 }
 
 /// What a refusal names if the front end knows no better.
 pub const TIME: &str = "the current time";
-
-/// Why time is refused where no rule reads it.
-pub const TIME_ELSEWHERE: &str =
-    "comparisons with the time are maintained in WHERE, HAVING and the SELECT list, not in this place";

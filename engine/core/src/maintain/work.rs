@@ -98,9 +98,11 @@ impl Maintenance {
         let everything = (0..self.sources.len() as u32).map(SourceId).collect();
         let mut statements = BTreeSet::new();
         let mut see = |read: &Read| {
-            if let Leaf::Stage(stage) = read.leaf
-                && let Lookup::CreateIndex(statement) = self.lookup(stage, &read.by)
-            {
+            let lookup = match read.leaf {
+                Leaf::Stage(stage) => Some(self.lookup(stage, &read.by)),
+                Leaf::Source(source) => self.polled_source(source).map(|polled| polled.lookup(&read.by)),
+            };
+            if let Some(Lookup::CreateIndex(statement)) = lookup {
                 statements.insert(statement);
             }
         };
@@ -117,6 +119,12 @@ impl Maintenance {
     /// The work of a refresh after a change of `source`.
     pub fn work(&self, source: SourceId) -> Result<Work, Unsupported> {
         let mut reasons: Vec<(WorkClass, String)> = vec![];
+        if let Some(polled) = self.polled_source(source) {
+            let name = &polled.info.name;
+            let reason =
+                format!("{name} is compared with a copy at every refresh: its changes are not captured");
+            reasons.push((WorkClass::Scan, reason));
+        }
         let mut changed = BTreeSet::new();
         for change in self.changes(&BTreeSet::from([source]))? {
             changed.extend(change.stage);
@@ -142,7 +150,7 @@ impl Maintenance {
         let mut missing = BTreeSet::new();
         let mut see = |read: &Read| {
             let Leaf::Source(source) = read.leaf else { return };
-            if read.is_indexed || read.by.is_empty() {
+            if read.is_indexed || read.by.is_empty() || self.polled_source(source).is_some() {
                 return;
             }
             let columns: Vec<usize> = read.by.iter().copied().collect();
@@ -216,7 +224,11 @@ impl Maintenance {
             Leaf::Source(source) => {
                 let info = self.source_info(source);
                 let name = |&column: &usize| info.columns[column].column.name.clone();
-                (info.name.clone(), read.by.iter().map(name).collect::<Vec<_>>())
+                let whole = match self.polled_source(source) {
+                    Some(polled) => format!("the copy of {}", polled.info.name),
+                    None => info.name.clone(),
+                };
+                (whole, read.by.iter().map(name).collect::<Vec<_>>())
             }
             Leaf::Stage(stage) => {
                 let columns = self.staged.stages[stage.0 as usize].columns();
@@ -242,7 +254,10 @@ impl Maintenance {
 
 impl Indexes for Maintenance {
     fn leads_to_source(&self, source: SourceId, columns: &BTreeSet<usize>) -> bool {
-        self.source_info(source).indexes.iter().any(|index| columns.contains(&index.columns[0]))
+        match self.polled_source(source) {
+            Some(polled) => polled.lookup(columns) != Lookup::Scan,
+            None => self.source_info(source).indexes.iter().any(|index| columns.contains(&index.columns[0])),
+        }
     }
 
     fn leads_to_stage(&self, stage: StageId, columns: &BTreeSet<usize>) -> bool {

@@ -27,6 +27,7 @@ use crate::plan::{
     TopK, UnionAll, Values, Window,
 };
 use crate::query::{Construct, Unsupported};
+use crate::refusal::Refusal;
 use crate::types::Column;
 
 impl Domain {
@@ -90,7 +91,7 @@ impl Domain {
             | Plan::Old(_)
             | Plan::Flip(_) => Err(Unsupported {
                 construct: Construct { name: "correlated subquery".to_owned(), position: None },
-                reason: "an outer row is referred to where a plan has no place for it".to_owned(),
+                reason: Refusal::OuterRowPlace,
             }),
         }
     }

@@ -14,6 +14,10 @@ use crate::types::{SourceId, StageId};
 /// Where the leaves of a plan are to be found.
 pub trait Relations {
     fn source(&self, source: SourceId) -> &SourceInfo;
+    /// The stored copy that is read in place of a source.
+    fn copy_of(&self, _source: SourceId, _alias: &str) -> Option<StoredRelation> {
+        None
+    }
     /// The output of a stage, read from its state under `alias`.
     fn stored(&self, stage: StageId, alias: &str) -> StoredRelation;
     /// The name of the relation that holds a change.
@@ -54,6 +58,11 @@ impl<'a> Lowering<'a> {
             Plan::Source(source) => {
                 let info = self.relations.source(source.source);
                 let alias = self.alias();
+                if let Some(copy) = self.relations.copy_of(source.source, &alias) {
+                    let columns = source.ordinals.iter().map(|&ordinal| copy.columns[ordinal].clone());
+                    let columns = columns.collect();
+                    return Ok(vec![self.stored(StoredRelation { columns, ..copy }, alias)]);
+                }
                 let column =
                     |&ordinal: &usize| format!("{alias}.{}", quote(&info.columns[ordinal].column.name));
                 vec![Block {
@@ -65,9 +74,7 @@ impl<'a> Lowering<'a> {
             Plan::Stored(stored) => {
                 let alias = self.alias();
                 let relation = self.relations.stored(stored.stage, &alias);
-                let mut from = vec![FromItem::Plain { relation: relation.relation, alias }];
-                from.extend(relation.multiplicity.map(|multiplicity| self.copies(&multiplicity)));
-                vec![Block { from, columns: relation.columns, ..Block::default() }]
+                vec![self.stored(relation, alias)]
             }
             Plan::Delta(delta) => {
                 let alias = self.alias();
@@ -146,6 +153,13 @@ impl<'a> Lowering<'a> {
             Plan::Window(_) => return Err(NotLowerable("window function")),
             Plan::DependentJoin(_) => return Err(NotLowerable("dependent join")),
         })
+    }
+
+    /// A stored relation, each row as often as it counts.
+    fn stored(&mut self, relation: StoredRelation, alias: String) -> Block {
+        let mut from = vec![FromItem::Plain { relation: relation.relation, alias }];
+        from.extend(relation.multiplicity.map(|multiplicity| self.copies(&multiplicity)));
+        Block { from, columns: relation.columns, ..Block::default() }
     }
 
     /// An item of FROM that repeats what stands before it.

@@ -1,6 +1,7 @@
 //! SQL from structure: plans become blocks (`lower`), blocks become text (`select`). Names are invented here only.
 
 pub mod identity;
+pub mod likeness;
 pub mod lower;
 pub mod probe;
 pub mod select;

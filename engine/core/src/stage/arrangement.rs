@@ -1,4 +1,5 @@
-//! The arrangement: a stage's input kept as state, for stages that read their input again by key.
+//! The arrangement: rows kept as state. A stage that reads its input again by key has one of its input; a source whose
+//! changes nobody records has one of itself ([`super::polled`]).
 //!
 //! State, one row per distinct row of the input: `h` (hash of the key columns), `r` (hash of the row), the columns
 //! `c1..cn` and the weight `w`. One index on `(h, r)` leads to the rows of a key and to a row.
@@ -15,18 +16,27 @@ use crate::apply::{MAX_ARGUMENTS, change_columns};
 use crate::program::{Action, Counts, Identity, RelationColumn, Step};
 use crate::sql::identity::{consolidate, identical};
 use crate::sql::{WEIGHT, column_name, list};
-use crate::types::{Column, StageId, TypeRef};
+use crate::types::{Column, SourceId, StageId, TypeRef};
+
+/// Whose rows an arrangement keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// The input of a stage.
+    Stage(StageId),
+    /// A polled source.
+    Source(SourceId),
+}
 
 /// Everything the arrangement's SQL depends on.
 pub struct Arrangement<'a> {
-    pub id: StageId,
+    pub of: Of,
     /// Qualified name of the table.
     pub table: String,
-    /// Columns of the stage's input.
+    /// Columns of the rows.
     pub columns: Vec<Column>,
-    /// The columns by which the stage reads its input.
+    /// The columns by which rows are read, at least one.
     pub keys: &'a [usize],
-    /// No row of the input occurs twice.
+    /// No row occurs twice.
     pub is_set: bool,
 }
 
@@ -59,7 +69,9 @@ impl Arrangement<'_> {
 
     /// The hash by which rows of a key are found, from expressions for the key columns.
     pub fn key_hash(keys: impl IntoIterator<Item = String>) -> String {
-        format!("pgtrickle.hash_v1({})", list(keys))
+        let keys = list(keys);
+        // Rows without columns are all the same.
+        if keys.is_empty() { "0::pg_catalog.int8".to_owned() } else { format!("pgtrickle.hash_v1({keys})") }
     }
 
     /// The steps that bring the table to the input after the change in relation `change`.
@@ -71,14 +83,14 @@ impl Arrangement<'_> {
         });
         let found = ["a.h = i.h".to_owned(), "a.r = i.r".to_owned()];
         let same = found.into_iter().chain(same).collect::<Vec<_>>().join(" AND ");
-        let columns = list(self.names("i."));
+        let columns: String = self.names("i.").into_iter().map(|column| column + ", ").collect();
         let mut relation = vec![RelationColumn { name: "t".to_owned(), ty: TypeRef::tid() }];
         relation.extend(self.hashed_columns());
         let select = Action::Select {
             into: rows.clone(),
             columns: relation,
             sql: format!(
-                "SELECT a.ctid AS t, i.h, i.r, {columns}, (coalesce(a.{WEIGHT}, 0) + i.{WEIGHT}) AS {WEIGHT} \
+                "SELECT a.ctid AS t, i.h, i.r, {columns}(coalesce(a.{WEIGHT}, 0) + i.{WEIGHT}) AS {WEIGHT} \
                  FROM ({}) i LEFT JOIN {table} a ON {same}",
                 self.hashed(change)
             ),
@@ -132,10 +144,11 @@ impl Arrangement<'_> {
     /// A relation with columns `c1..cn, w`, with its hashes.
     fn hashed(&self, relation: &str) -> String {
         let keys = self.keys.iter().map(|&key| format!("x.{}", column_name(key)));
-        let row = list(self.names("x.").into_iter().take(MAX_ARGUMENTS));
+        let row = self.names("x.").into_iter().take(MAX_ARGUMENTS);
         format!(
-            "SELECT {} AS h, pgtrickle.hash_v1({row}) AS r, x.* FROM {relation} x",
-            Arrangement::key_hash(keys)
+            "SELECT {} AS h, {} AS r, x.* FROM {relation} x",
+            Arrangement::key_hash(keys),
+            Arrangement::key_hash(row)
         )
     }
 
@@ -154,10 +167,17 @@ impl Arrangement<'_> {
     }
 
     fn name(&self, what: &str) -> String {
-        format!("pgt_{what}_{}", self.id.0)
+        match self.of {
+            Of::Stage(stage) => format!("pgt_{what}_{}", stage.0),
+            Of::Source(source) => format!("pgt_{what}_source_{}", source.0),
+        }
     }
 
     fn step(&self, label: &str, identity: Identity, when: Option<String>, action: Action) -> Step {
-        Step { label: format!("stage {}: {label}", self.id.0), identity, when, action }
+        let of = match self.of {
+            Of::Stage(stage) => format!("stage {}", stage.0),
+            Of::Source(source) => format!("source {}", source.0),
+        };
+        Step { label: format!("{of}: {label}"), identity, when, action }
     }
 }

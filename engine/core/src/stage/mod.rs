@@ -8,15 +8,17 @@
 pub mod accumulator;
 pub mod aggregate;
 pub mod arrangement;
+pub mod polled;
 mod set_op;
 pub mod top_k;
 pub mod window;
 
-use crate::delta::{TIME, TIME_ELSEWHERE};
+use crate::delta::TIME;
 use crate::expr::{Expr, SortKey};
 use crate::plan::{AggCall, Aggregate, Plan, Stored, TopK, Window, WindowCall};
 use crate::program::Step;
 use crate::query::{Construct, Unsupported};
+use crate::refusal::Refusal;
 use crate::sql::list;
 use crate::sql::lower::StoredRelation;
 use crate::types::{Column, StageId, TypeRef};
@@ -169,11 +171,13 @@ impl Stage {
 }
 
 impl Stage {
-    /// True if rows that tie in the operator's order can make a difference to its output.
+    /// True if rows that tie in the operator's order can make a difference to its output, or any value of a group will do.
     pub(crate) fn breaks_ties(&self) -> bool {
         let keys = self.input.keys();
         match &self.operator {
-            Operator::Aggregate { .. } => false,
+            Operator::Aggregate { calls, .. } => {
+                calls.iter().any(|call| call.function.builtin.as_deref() == Some("any_value"))
+            }
             Operator::TopK { partition, order, with_ties, .. } => {
                 !with_ties && !is_total(&keys, partition, order)
             }
@@ -205,7 +209,7 @@ pub fn cut(plan: &Plan) -> Result<Staged, Unsupported> {
 fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
     let has_state = matches!(plan, Plan::Aggregate(_) | Plan::TopK(_) | Plan::Window(_));
     if has_state && plan.expressions().into_iter().any(Expr::reads_time) {
-        return Err(unsupported(TIME, None, TIME_ELSEWHERE));
+        return Err(unsupported(TIME, None, Refusal::TimeElsewhere));
     }
     match plan {
         Plan::Aggregate(aggregate) => {
@@ -219,7 +223,7 @@ fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
                 return Err(unsupported(
                     "FETCH FIRST NULL ROWS WITH TIES",
                     top.position,
-                    "the number of rows cannot be NULL",
+                    Refusal::TiesOfNoNumber,
                 ));
             }
             let input = cut_into(&top.input, stages)?;
@@ -243,7 +247,7 @@ fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
         }
         Plan::SetOp(set_op) => cut_into(&set_op::as_groups(set_op), stages),
         Plan::DependentJoin(join) => {
-            Err(unsupported("correlated subquery", join.position, "this form is not unnested yet"))
+            Err(unsupported("correlated subquery", join.position, Refusal::NotUnnested))
         }
         other => {
             let mut copy = other.clone();
@@ -266,6 +270,6 @@ fn stored(stages: &mut Vec<Stage>, input: Plan, operator: Operator) -> Plan {
     Plan::Stored(Stored { stage: stage.id, columns: plan.columns(), keys: plan.keys() })
 }
 
-fn unsupported(name: &str, position: Option<u32>, reason: &str) -> Unsupported {
-    Unsupported { construct: Construct { name: name.to_owned(), position }, reason: reason.to_owned() }
+fn unsupported(name: &str, position: Option<u32>, reason: Refusal) -> Unsupported {
+    Unsupported { construct: Construct { name: name.to_owned(), position }, reason }
 }
