@@ -51,6 +51,8 @@ pub enum Error {
     Serialization { message: String, detail: String },
     /// A trigger on a stream table changed what the same refresh reads.
     SourceChangedByTrigger { source: String },
+    /// A recursive query takes more rounds than the user allows.
+    RecursionTooDeep { name: String, limit: i64 },
     /// A claimed fact does not hold: a bug in this product, or the stream table was tampered with.
     Inconsistent { message: String, detail: String },
     /// What a subtransaction or a worker raised, handed on.
@@ -216,6 +218,16 @@ impl Error {
                 format!("a trigger on a stream table changed source {source} of the same refresh"),
                 Some("The refresh was rolled back: its members would have seen different contents.".to_owned()),
                 Some("Let the trigger write to tables that the stream tables do not read.".to_owned()),
+            ),
+            Error::RecursionTooDeep { name, limit } => (
+                Code::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                format!("the recursive query of stream table \"{name}\" takes more than {limit} rounds"),
+                Some("Nothing was changed: a recursion is never cut short.".to_owned()),
+                Some(
+                    "If the recursion comes to an end, raise pg_trickle.ivm_recursive_max_depth (0 is no limit); if not, \
+                     bound it by a condition, UNION or CYCLE."
+                        .to_owned(),
+                ),
             ),
             Error::Inconsistent { message, detail } => (
                 Code::ERRCODE_INTERNAL_ERROR,

@@ -244,8 +244,8 @@ settings! {
         "Pending rows at which the fuse of a stream table blows; 0 is none.",
         inert "Not used by this version.";
     ivm_recursive_max_depth: int(100, 0..=100_000), Userset, NAMED,
-        "Recursion depth in IMMEDIATE mode.",
-        inert "Not used by this version.";
+        "Rounds a recursive query may take after the first.",
+        effective "A change that needs further ones is an error; 0 is no limit.";
     ivm_topk_max_limit: int(1000, 0..=1_000_000), Userset, NAMED,
         "Largest LIMIT of a stream table in IMMEDIATE mode.",
         inert "Not used by this version.";
@@ -357,6 +357,7 @@ pub struct Settings {
     pub parallel_refresh_mode: ParallelMode,
     pub matview_polling: bool,
     pub foreign_table_polling: bool,
+    pub recursive_max_depth: u32,
 }
 
 impl Settings {
@@ -376,6 +377,7 @@ impl Settings {
             parallel_refresh_mode: value::parallel_refresh_mode.get(),
             matview_polling: value::matview_polling.get(),
             foreign_table_polling: value::foreign_table_polling.get(),
+            recursive_max_depth: value::ivm_recursive_max_depth.get().unsigned_abs(),
         }
     }
 }

@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 
 /// Rows an intermediate result may have before an evaluation is given up.
 const ROWS_MAX: usize = 1_500;
+/// Rounds a recursion may have before an evaluation is given up.
+const ROUNDS_MAX: usize = 12;
 /// Pairs of rows a join may compare before an evaluation is given up.
 const PAIRS_MAX: usize = 20_000;
 
@@ -26,20 +28,29 @@ pub struct Env {
     pub sources: BTreeMap<SourceId, ZSet>,
     pub stages: BTreeMap<StageId, ZSet>,
     pub deltas: BTreeMap<DeltaOf, ZSet>,
+    /// The rows of all rounds of a recursion before the change, with their round.
+    pub rounds: BTreeMap<StageId, ZSet>,
     pub clock: Clock,
 }
 
 /// The Z-set `plan` denotes.
 pub fn eval(plan: &Plan, env: &Env) -> Result<ZSet> {
-    let rows = Evaluator { env, outer: vec![] }.plan(plan)?;
+    let rows = Evaluator { env, outer: vec![], working: vec![] }.plan(plan)?;
     rows.iter().try_for_each(|(row, _)| usable(row))?;
     Ok(rows)
+}
+
+/// The rounds of a recursion: for each what is derived in it, and of that the rows of the round. The last has no rows.
+pub fn rounds(recursive: &Recursive, env: &Env) -> Result<Vec<(ZSet, ZSet)>> {
+    Evaluator { env, outer: vec![], working: vec![] }.rounds(recursive)
 }
 
 struct Evaluator<'a> {
     env: &'a Env,
     /// Left rows of the enclosing dependent joins, nearest last.
     outer: Vec<Row>,
+    /// The rounds last made of the enclosing recursions, nearest last.
+    working: Vec<ZSet>,
 }
 
 impl Evaluator<'_> {
@@ -69,6 +80,16 @@ impl Evaluator<'_> {
                     sum = sum.plus(&self.plan(input)?);
                 }
                 sum
+            }
+            Plan::Recursive(recursive) => {
+                self.rounds(recursive)?.iter().fold(ZSet::new(), |sum, (_, round)| sum.plus(round))
+            }
+            Plan::Round(Round { of: Some(stage), columns }) => {
+                let ordinals: Vec<usize> = (0..columns.len()).collect();
+                pick(self.env.rounds.get(stage), &ordinals, "recursion")?
+            }
+            Plan::Round(_) => {
+                self.working.last().cloned().ok_or_else(|| unknown("a round of no recursion"))?
             }
             Plan::TopK(top) => self.top_k(top)?,
             Plan::Expand(expand) => self.expand(expand)?,
@@ -285,6 +306,34 @@ impl Evaluator<'_> {
             (SetOpKind::Except, true) => (left - right).max(0),
         };
         Ok(counts.into_values().map(|(row, left, right)| (row, of_counts(left, right))).collect())
+    }
+
+    /// As PostgreSQL evaluates them: each from the one before, until one is empty.
+    fn rounds(&mut self, recursive: &Recursive) -> Result<Vec<(ZSet, ZSet)>> {
+        let mut rounds = vec![];
+        let mut seen = std::collections::BTreeSet::new();
+        let mut next = self.plan(&recursive.base)?;
+        loop {
+            let derived = bag(next, "a recursion")?;
+            derived.iter().try_for_each(|(row, _)| usable(row))?;
+            let round: ZSet = if recursive.all {
+                derived.clone()
+            } else {
+                let new = derived.iter().filter(|(row, _)| seen.insert(classes(row)));
+                new.map(|(row, _)| (row.clone(), 1)).collect()
+            };
+            rounds.push((derived, round.clone()));
+            if round.is_empty() {
+                return Ok(rounds);
+            }
+            if rounds.len() > ROUNDS_MAX {
+                return Err(EvalError::TooLarge);
+            }
+            self.working.push(round);
+            let stepped = self.plan(&recursive.step);
+            self.working.pop();
+            next = stepped?;
+        }
     }
 
     fn expand(&mut self, expand: &Expand) -> Result<ZSet> {

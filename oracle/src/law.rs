@@ -5,6 +5,7 @@
 
 use crate::eval::{Env, eval};
 use crate::generate::World;
+use crate::recursion::{self, Failure};
 use crate::scalar::EvalError;
 use crate::zset::ZSet;
 use pg_trickle_core::delta::{Changed, Sharing};
@@ -84,7 +85,7 @@ pub fn delta(plan: &Plan, world: &World, differentiate: Differentiate) -> Result
 }
 
 /// Evaluates shared changes in their order, then the change that reads them.
-fn eval_change(change: &Plan, sharing: &Sharing, env: &mut Env) -> Result<ZSet, EvalError> {
+pub(crate) fn eval_change(change: &Plan, sharing: &Sharing, env: &mut Env) -> Result<ZSet, EvalError> {
     for (index, plan) in sharing.plans.iter().enumerate() {
         let rows = eval(plan, env)?;
         env.deltas.insert(DeltaOf::Shared(index as u32), rows);
@@ -218,7 +219,24 @@ pub fn pipeline(
             Err(error) => return Err(violation(format!("output of {name}: {error}"), vec![])),
         };
         let id = StageId(index as u32);
-        if change.is_some() {
+        let mut is_changed = change.is_some();
+        if let Some(recursive) = recursion::as_recursive(&output) {
+            let envs = (&old, &mut new);
+            match recursion::change(recursive, id, envs, &changed, &mut sharing, differentiate) {
+                Ok(change) => {
+                    is_changed = change.is_some();
+                    let change = change.unwrap_or_default();
+                    compare(format!("change of the rounds of {name}"), &after.minus(&before), &change)?;
+                }
+                Err(Failure::Eval(error)) if is_excused(&error) => return Ok(Outcome::Discarded(error)),
+                Err(Failure::Eval(error)) => {
+                    return Err(violation(format!("rounds of {name}: {error}"), vec![]));
+                }
+                Err(Failure::Refused(refusal)) => return Ok(Outcome::Refused(refusal)),
+                Err(Failure::Wrong(what)) => return Err(violation(format!("{name}: {what}"), vec![])),
+            }
+        }
+        if is_changed {
             changed.stages.insert(id);
             new.deltas.insert(DeltaOf::Stage(id), after.minus(&before));
         } else {

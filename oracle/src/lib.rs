@@ -20,6 +20,7 @@ pub mod generate;
 pub mod law;
 #[cfg(feature = "servers")]
 pub mod postgres;
+pub mod recursion;
 pub mod scalar;
 pub mod span;
 pub mod sql;

@@ -14,13 +14,15 @@ const NOW: &str = "((EXTRACT(epoch FROM now()))::int8 % 9 - 4)::int4";
 
 /// A query for `plan`; `table` names the base relations, whose columns have the names of `columns` of that relation.
 pub fn query(plan: &Plan, table: &dyn Fn(SourceId) -> (String, Vec<Column>)) -> String {
-    Writer { table, outer: vec![], aliases: 0 }.query(plan)
+    Writer { table, outer: vec![], recursions: vec![], aliases: 0 }.query(plan)
 }
 
 struct Writer<'a> {
     table: &'a dyn Fn(SourceId) -> (String, Vec<Column>),
     /// Aliases of the enclosing dependent joins' left sides, nearest last.
     outer: Vec<String>,
+    /// Names of the enclosing recursive queries, nearest last.
+    recursions: Vec<String>,
     aliases: usize,
 }
 
@@ -97,6 +99,11 @@ impl Writer<'_> {
                     union.inputs.iter().map(|input| format!("({})", self.query(input))).collect();
                 inputs.join(" UNION ALL ")
             }
+            Plan::Recursive(recursive) => self.recursive(recursive),
+            Plan::Round(round) => {
+                let name = self.recursions.last().expect("a round stands in a recursion").clone();
+                format!("SELECT {} FROM {name}", all(&[(name.clone(), round.columns.len())]))
+            }
             Plan::TopK(top) => self.top_k(top),
             Plan::Expand(expand) => self.expand(expand),
             Plan::Repeat(repeat) => {
@@ -111,6 +118,19 @@ impl Writer<'_> {
                 unreachable!("a user's query reads no state and no change")
             }
         }
+    }
+
+    fn recursive(&mut self, recursive: &Recursive) -> String {
+        let (name, base) = (self.alias(), self.query(&recursive.base));
+        self.recursions.push(name.clone());
+        let step = self.query(&recursive.step);
+        self.recursions.pop();
+        let width = recursive.base.columns().len();
+        let columns: Vec<String> = (0..width).map(|column| format!("c{column}")).collect();
+        let union = if recursive.all { "UNION ALL" } else { "UNION" };
+        let columns = columns.join(", ");
+        let items = all(&[(name.clone(), width)]);
+        format!("WITH RECURSIVE {name} ({columns}) AS (({base}) {union} ({step})) SELECT {items} FROM {name}")
     }
 
     fn values(&mut self, values: &Values) -> String {

@@ -51,6 +51,15 @@ pub fn reads(plan: &Plan, given: &BTreeSet<usize>, indexes: &dyn Indexes) -> Vec
             let is_indexed = indexes.leads_to_stage(stored.stage, given);
             vec![Read { leaf: Leaf::Stage(stored.stage), by: given.clone(), is_indexed }]
         }
+        Plan::Round(round) => {
+            let columns = round.columns.len() - usize::from(round.of.is_some());
+            let by: BTreeSet<usize> = given.iter().copied().filter(|&column| column < columns).collect();
+            let found = round.of.map(|stage| {
+                let is_indexed = indexes.leads_to_stage(stage, &by);
+                Read { leaf: Leaf::Stage(stage), by, is_indexed }
+            });
+            found.into_iter().collect()
+        }
         Plan::Filter(filter) => reads(&filter.input, given, indexes),
         Plan::Project(project) => {
             let inner = given.iter().filter_map(|&column| project.exprs[column].0.as_column()).collect();

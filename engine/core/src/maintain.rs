@@ -2,6 +2,7 @@
 
 mod likeness;
 mod polling;
+mod recursion;
 mod work;
 
 pub use work::{MissingIndex, Work, WorkClass};
@@ -9,7 +10,7 @@ pub use work::{MissingIndex, Work, WorkClass};
 use crate::apply;
 use crate::delta::{Changed, Sharing, differentiate};
 use crate::normalize::normalize;
-use crate::plan::{DeltaOf, Plan};
+use crate::plan::{DeltaOf, Plan, Round};
 use crate::program::{Action, Counts, Identity, Program, Step, source_delta_name};
 use crate::query::{Construct, SourceInfo, Unsupported};
 use crate::refusal::Refusal;
@@ -19,13 +20,14 @@ use crate::sql::select::union_all;
 use crate::stage::aggregate::AggregateStage;
 use crate::stage::arrangement::{Arrangement, Of};
 use crate::stage::polled::Polled;
+use crate::stage::recursion::change_name;
 use crate::stage::top_k::TopKStage;
 use crate::stage::window::WindowStage;
 use crate::stage::window::span::span;
 use crate::stage::{Operator, Stage, StageSql, Staged, cut};
 use crate::types::{Column, SourceId, StageId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Names of one stream table's relations, quoted and schema-qualified.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +103,8 @@ pub struct Maintenance {
     names: Names,
     /// The stages that keep their input.
     arranged: BTreeSet<StageId>,
+    /// For each recursion, what a change of a round adds to the next one.
+    follows: BTreeMap<StageId, String>,
 }
 
 /// Normalises `plan`, cuts it into stages and proves that every program can be built, or says what stands in the way.
@@ -114,9 +118,16 @@ pub fn plan(
     let staged = cut(&normalize(plan)?)?;
     let shape =
         TableShape { columns: plan.columns(), key: staged.result.keys().into_iter().min_by_key(Vec::len) };
-    let arranged = BTreeSet::new();
-    let mut maintenance =
-        Maintenance { sources: polling::known(sources), staged, shape, names: names.clone(), arranged };
+    let (arranged, follows) = Default::default();
+    let mut maintenance = Maintenance {
+        sources: polling::known(sources),
+        staged,
+        shape,
+        names: names.clone(),
+        arranged,
+        follows,
+    };
+    maintenance.follows = maintenance.follow_rounds()?;
     maintenance.arrange(states);
     maintenance.populate()?;
     let everything = (0..sources.len() as u32).map(SourceId).collect();
@@ -216,16 +227,16 @@ impl Maintenance {
         let mut steps: Vec<Step> =
             self.polled().filter(is_changed).flat_map(|polled| polled.follow()).collect();
         for stage in &self.staged.stages {
-            let Some(delta) = differentiate(&stage.input, &changed, &mut sharing)? else { continue };
+            let Some(delta) = self.input_change(stage, &changed, &mut sharing)? else { continue };
             self.share(&mut steps, &sharing, &mut shared)?;
-            let columns = stage.input.columns();
             let arrangement = self.arrangement(stage);
             let input = match &arrangement {
                 Some(arrangement) => arrangement.read(),
                 None => self.new_state(&stage.input)?,
             };
             let into = self.delta_name(DeltaOf::Stage(stage.id));
-            let body = self.change(&delta)?;
+            let columns = delta.columns();
+            let sql = self.consolidated(stage, &columns, &self.change(&delta)?);
             self.with_stage(stage, |stage| {
                 steps.push(Step {
                     label: format!("stage {}: input change", stage.id().0),
@@ -234,7 +245,7 @@ impl Maintenance {
                     action: Action::Select {
                         into: stage.input_name(),
                         columns: apply::change_columns(&columns),
-                        sql: consolidate(&columns, &body),
+                        sql,
                     },
                 });
                 steps.extend(arrangement.iter().flat_map(|rows| rows.steps(&stage.input_name())));
@@ -275,6 +286,11 @@ impl Maintenance {
     pub fn query(&self) -> Result<String, Unsupported> {
         let mut inlined = Inlined { maintenance: self, states: vec![] };
         for stage in &self.staged.stages {
+            if let Operator::Recursion { all, step } = &stage.operator {
+                let state = recursion::inlined(&inlined, stage, *all, step).map_err(not_lowerable)?;
+                inlined.states.push(state);
+                continue;
+            }
             let input = Lowering::new(&inlined).lower(&stage.input).map_err(not_lowerable)?;
             let filling = self.with_stage(stage, |stage| stage.populate(&union_all(&input, false)));
             let [Step { action: Action::Select { sql, .. }, .. }, _] = filling.as_slice() else {
@@ -332,6 +348,7 @@ impl Maintenance {
         let keys = match &stage.operator {
             Operator::Aggregate { keys, .. } => keys,
             Operator::TopK { partition, .. } | Operator::Window { partition, .. } => partition,
+            Operator::Recursion { .. } => return None,
         };
         Some(Arrangement {
             of: Of::Stage(stage.id),
@@ -391,6 +408,7 @@ impl Maintenance {
                     span,
                 })
             }
+            Operator::Recursion { all, .. } => use_it(&self.recursion(table, stage, *all)),
         }
     }
 }
@@ -408,11 +426,16 @@ impl Relations for Maintenance {
         self.with_stage(&self.staged.stages[stage.0 as usize], |stage| stage.stored(alias))
     }
 
+    fn rounds(&self, round: &Round, alias: &str) -> StoredRelation {
+        self.old_rounds(round, alias)
+    }
+
     fn delta_name(&self, of: DeltaOf) -> String {
         match of {
             DeltaOf::Source(source) => source_delta_name(source),
             DeltaOf::Stage(stage) => format!("pgt_delta_stage_{}", stage.0),
             DeltaOf::Shared(index) => format!("pgt_shared_{index}"),
+            DeltaOf::Round(stage) => change_name(stage),
         }
     }
 }
@@ -432,6 +455,10 @@ impl Relations for Inlined<'_> {
         let index = stage.0 as usize;
         let staged = &self.maintenance.staged.stages[index];
         self.maintenance.with_stage_in(self.states[index].clone(), staged, |stage| stage.stored(alias))
+    }
+
+    fn rounds(&self, round: &Round, alias: &str) -> StoredRelation {
+        recursion::row_of_round(round, alias)
     }
 
     fn delta_name(&self, of: DeltaOf) -> String {

@@ -39,11 +39,41 @@ pub enum Identity {
 pub enum Action {
     /// Runs `sql` and keeps its result under the name `into`, readable by later steps as a relation of that name.
     Select { into: String, columns: Vec<RelationColumn>, sql: String },
+    /// Adds the result of `sql`, which does not read it, to the relation `into` that an earlier step made.
+    Append { into: String, sql: String },
+    /// Runs `steps` once for each number that `next` gives, which it is asked for again after each run, until it gives
+    /// none. The number is kept as the only row of the relation `round`, in its column `k`. Beyond the deepest round the
+    /// user allows, a round for which `grows` (one boolean) is true is an error.
+    Rounds { next: String, round: String, grows: String, steps: Vec<Step> },
     /// Data-modifying statement. `expect` is a query for one `int8`: the number of rows it must touch.
     Modify { sql: String, expect: Option<String>, counts: Counts },
     /// A query that returns one boolean; if it is true the refresh stops with an internal-consistency error
     /// that says `message`, and the stream table is rebuilt.
     Check { sql: String, message: String },
+}
+
+impl Program {
+    /// Every statement with its step's label, those of rounds once.
+    pub fn statements(&self) -> Vec<(&str, &str)> {
+        let mut all = vec![];
+        collect(&self.steps, &mut all);
+        all
+    }
+}
+
+fn collect<'a>(steps: &'a [Step], all: &mut Vec<(&'a str, &'a str)>) {
+    for step in steps {
+        match &step.action {
+            Action::Select { sql, .. }
+            | Action::Append { sql, .. }
+            | Action::Modify { sql, .. }
+            | Action::Check { sql, .. } => all.push((&step.label, sql)),
+            Action::Rounds { next, steps, .. } => {
+                all.push((&step.label, next));
+                collect(steps, all);
+            }
+        }
+    }
 }
 
 /// What the rows a [`Action::Modify`] touches count as in the history.

@@ -61,6 +61,8 @@ refusals! {
     /// By position from 1.
     UnnamedColumn, EveryMode, "column {} of the defining query has no name";
     PseudoTypeColumn, EveryMode, "column \"{}\" has pseudo-type {}";
+    /// A value that the server does not read as it prints it.
+    CycleMark, EveryMode, "a CYCLE mark of type {} cannot be used in a defining query";
     TemporarySource, EveryMode, "{} is a temporary table";
     SystemSource, EveryMode, "{} is a system table";
     NotATable, EveryMode, "{} is not a table or view";
@@ -75,7 +77,22 @@ refusals! {
         "its result changes with time for every row; only comparisons with the time are maintained";
     TimeElsewhere, Differential,
         "comparisons with the time are maintained in WHERE, HAVING and the SELECT list, not in this place";
-    Recursive, Differential, "recursive queries are not yet maintained incrementally";
+    RecursionOutward, Differential, "it is a recursive query that depends on a row of the enclosing query";
+    /// Over the recursive query in its recursive term, like the next ones.
+    RecursionGroups, Differential, "its recursive term has DISTINCT, GROUP BY or an aggregate over the recursive query";
+    RecursionLimits, Differential, "its recursive term has LIMIT or DISTINCT ON over the recursive query";
+    RecursionWindow, Differential, "its recursive term has a window function over the recursive query";
+    RecursionSetOperation, Differential,
+        "its recursive term has UNION, INTERSECT or EXCEPT over the recursive query";
+    /// A branch of UNION ALL.
+    RecursionBranch, Differential, "a part of its recursive term gives rows without the recursive query";
+    /// Evaluated for the distinct values of a round.
+    RecursionSubquery, Differential,
+        "a subquery in its recursive term depends on the recursive query otherwise than by an equality";
+    /// The column of SEARCH BREADTH FIRST.
+    RecursionRecord, Differential, "a column of it that is read is a record, which no table can have";
+    RecursionPath, Differential, "SEARCH or CYCLE goes by a column that is an array or a row itself";
+    RecordKept, Differential, "a state would keep a record, which no table can have";
     UnreadableView, Differential,
         "the owner may read the view but not what is beneath it, which a change of the view is computed from";
     MaterializedView, Differential,
@@ -104,6 +121,11 @@ refusals! {
     SubqueryPlace, Guard, "subqueries in this place are not yet maintained incrementally";
     OuterRowPlace, Guard, "an outer row is referred to where a plan has no place for it";
     NotUnnested, Guard, "this form is not unnested yet";
+    /// The server allows one recursive reference, and none without one.
+    RecursionReferences, Guard, "its recursive term does not have exactly one reference to the recursive query";
+    RecursionOperator, Guard, "its recursive term has an operator that does not keep the rows of a round apart";
+    RecursionWithin, Guard, "it is referred to from within another recursive query";
+    RecursionColumns, Guard, "a recursive query without columns";
     /// A plan that should have been cut into stages before.
     NotAFragment, Guard, "it is not part of a linear or bilinear fragment";
     NotLowerable, Guard, "it has no form in SQL at this place";

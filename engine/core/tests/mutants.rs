@@ -5,7 +5,9 @@
 use pg_trickle_core::delta::{Changed, Sharing, differentiate};
 use pg_trickle_core::expr::{Expr, Moment, Piece, SortKey, Time};
 use pg_trickle_core::normalize::normalize;
-use pg_trickle_core::plan::{Aggregate, Expand, Join, OuterKind, Plan, RowSource, SetOpKind, WindowCall};
+use pg_trickle_core::plan::{
+    Aggregate, Expand, Filter, Join, OuterKind, Plan, RowSource, SetOpKind, WindowCall,
+};
 use pg_trickle_core::query::Unsupported;
 use pg_trickle_core::stage::window::span::{Carry, Span, span};
 use pg_trickle_core::types::Column;
@@ -402,4 +404,47 @@ fn rank_carried_on_as_a_number_is_caught() {
         }
     };
     assert_caught(caught_in_spans(&mutate), 2);
+}
+
+/// In how many cases the law of stages notices that differentiation is replaced by `damaged`.
+fn caught_in_stages(damaged: law::Differentiate) -> usize {
+    let is_caught = |seed: &Seed| {
+        let world = world(seed);
+        let plan = plan(&world, Fragment::Stateful, &mut Choices::new(&seed.plan));
+        let mut has_recursion = false;
+        plan.visit(&mut |node| has_recursion |= matches!(node, Plan::Recursive(_)));
+        has_recursion && law::pipeline(&plan, &world, &|plan| Ok(plan.clone()), damaged).is_err()
+    };
+    cases().filter(is_caught).count()
+}
+
+fn reads_old_rounds(plan: &Plan) -> bool {
+    let mut found = false;
+    plan.visit(&mut |node| found |= matches!(node, Plan::Round(round) if round.of.is_some()));
+    found
+}
+
+/// What the step reads besides the round changes, and the rows of old rounds are not joined with that.
+#[test]
+fn change_that_old_rounds_do_not_meet_is_caught() {
+    let damaged = |plan: &Plan, changed: &Changed, sharing: &mut Sharing| {
+        if changed.round.is_none() && reads_old_rounds(plan) {
+            return Ok(None);
+        }
+        differentiate(plan, changed, sharing)
+    };
+    assert_caught(caught_in_stages(&damaged), 5);
+}
+
+/// The change of a round adds nothing to the next one.
+#[test]
+fn change_that_stays_in_its_round_is_caught() {
+    let damaged = |plan: &Plan, changed: &Changed, sharing: &mut Sharing| {
+        let change = differentiate(plan, changed, sharing)?;
+        Ok(change.map(|input| match changed.round {
+            Some(_) => Plan::Filter(Filter { input: Box::new(input), predicate: Expr::boolean(false) }),
+            None => input,
+        }))
+    };
+    assert_caught(caught_in_stages(&damaged), 5);
 }

@@ -5,6 +5,8 @@
 //! - `=> change s0 s1`: the change of the plan when these sources (`s`) and stages (`g`) changed;
 //! - `=> normalized`: the plan after normalisation;
 //! - `=> stages`: the stages it is cut into after normalisation, and the fragment over them;
+//! - `=> rounds s0`: for each recursion among the stages, the change of derivations when these changed, and what the
+//!   change of a round adds to the next one;
 //! - `=> spans`: of each window stage, how far a change reaches in its partition;
 //! - `=> states`: the statements that create state tables and indexes;
 //! - `=> filling`: the program that fills empty states and the empty stream table;
@@ -21,8 +23,9 @@ use pg_trickle_core::maintain::{self, ApplyOptions, Maintenance, Names, table_dd
 use pg_trickle_core::normalize::normalize;
 use pg_trickle_core::plan::Plan;
 use pg_trickle_core::plan::text::parse;
-use pg_trickle_core::program::{Action, Program};
+use pg_trickle_core::program::{Action, Program, Step};
 use pg_trickle_core::query::{SourceColumn, SourceInfo, SourceKind, Unsupported};
+use pg_trickle_core::stage::recursion::carry;
 use pg_trickle_core::stage::window::span::{Distance, span};
 use pg_trickle_core::stage::{Operator, cut};
 use pg_trickle_core::types::{SourceId, StageId};
@@ -128,6 +131,7 @@ fn output(plan: &Plan, what: &str) -> Result<String, String> {
         ["recomputation"] => maintained(plan, &BTreeSet::new())
             .and_then(|made| made.recompute(ApplyOptions::default()))
             .map(|program| text(&program)),
+        ["rounds", changed @ ..] => rounds(plan, &named(changed)?),
         _ => return Err(format!("`=> {what}` is not an output")),
     };
     Ok(made.unwrap_or_else(|refusal| format!("unsupported {}: {}", refusal.construct.name, refusal.reason)))
@@ -275,8 +279,12 @@ fn states(plan: &Plan) -> Result<String, Unsupported> {
 
 /// A program as text: for each step what it is for, on whose behalf and when it runs, and its SQL.
 fn text(program: &Program) -> String {
+    steps(&program.steps)
+}
+
+fn steps(steps: &[Step]) -> String {
     let mut text = String::new();
-    for step in &program.steps {
+    for step in steps {
         let when =
             step.when.as_ref().map_or_else(String::new, |relation| format!(", if {relation} has rows"));
         let _ = writeln!(text, "// {} ({:?}{when})", step.label, step.identity);
@@ -285,9 +293,30 @@ fn text(program: &Program) -> String {
             Action::Modify { sql, expect: None, .. } => writeln!(text, "{sql}"),
             Action::Modify { sql, expect: Some(expect), .. } => writeln!(text, "{sql}\n// rows: {expect}"),
             Action::Check { sql, message } => writeln!(text, "{sql}\n// else: {message}"),
+            Action::Append { into, sql } => writeln!(text, "{into} +=\n{sql}"),
+            Action::Rounds { next, round, grows, steps } => {
+                let steps = self::steps(steps);
+                writeln!(text, "{round} :=\n{next}\n// limited if {grows}\n{steps}// next round")
+            }
         };
     }
     text
+}
+
+fn rounds(plan: &Plan, changed: &Changed) -> Result<String, Unsupported> {
+    let mut text = String::new();
+    for stage in &cut(&normalize(plan)?)?.stages {
+        let Operator::Recursion { step, .. } = &stage.operator else { continue };
+        let mut sharing = Sharing::default();
+        let derived = carry::derived_change(&stage.input, step, stage.id, changed, &mut sharing)?;
+        for (index, plan) in sharing.plans.iter().enumerate() {
+            let _ = writeln!(text, "// shared x{index}\n{plan}\n//");
+        }
+        let shown = |plan: Option<Plan>| plan.map_or("// nothing".to_owned(), |plan| plan.to_string());
+        let _ = writeln!(text, "// derivations of g{}\n{}\n//", stage.id.0, shown(derived));
+        let _ = writeln!(text, "// next round\n{}", shown(carry::next_change(step, stage.id)?));
+    }
+    Ok(text)
 }
 
 fn first_difference(old: &str, new: &str) -> String {

@@ -14,6 +14,8 @@ pub enum AnalyzeError {
     SelectInto,
     /// INSERT, UPDATE, DELETE or MERGE in a WITH clause.
     ModifyingCte(Option<u32>),
+    /// `CYCLE .. SET mark TO value` with a value that the server does not read as it prints it.
+    CycleMark { type_name: String, position: Option<u32> },
     /// `FOR UPDATE` and its relatives.
     RowLocking,
     /// `SELECT FROM t`.
@@ -47,6 +49,7 @@ impl AnalyzeError {
             Self::NotSelect(name) => Refusal::NotSelect.of(&[name]),
             Self::SelectInto => Refusal::SelectInto.of(&[]),
             Self::ModifyingCte(_) => Refusal::ModifyingCte.of(&[]),
+            Self::CycleMark { type_name, .. } => Refusal::CycleMark.of(&[type_name]),
             Self::RowLocking => Refusal::RowLocking.of(&[]),
             Self::NoColumns => Refusal::NoColumns.of(&[]),
             Self::DuplicateColumn(name) => Refusal::DuplicateColumn.of(&[name]),
@@ -70,6 +73,9 @@ impl AnalyzeError {
                 "A stream table is defined by exactly one SELECT."
             }
             Self::SelectInto => "Leave out INTO: the stream table's name is an argument of its own.",
+            Self::CycleMark { .. } => {
+                "Leave out TO and DEFAULT: the mark is then a boolean, which CASE turns into anything."
+            }
             Self::RowLocking => "Leave out the locking clause.",
             Self::NoColumns => "Select at least one column.",
             Self::DuplicateColumn(_) | Self::UnnamedColumn(_) => {
@@ -92,7 +98,9 @@ impl AnalyzeError {
     /// Byte offset in the query text.
     pub fn position(&self) -> Option<u32> {
         match self {
-            Self::ModifyingCte(position) | Self::SystemColumn { position, .. } => *position,
+            Self::ModifyingCte(position)
+            | Self::SystemColumn { position, .. }
+            | Self::CycleMark { position, .. } => *position,
             _ => None,
         }
     }

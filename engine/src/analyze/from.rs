@@ -1,5 +1,6 @@
 //! FROM and WHERE: range table and join tree.
 
+use super::recursion::has_recursion;
 use super::rows::{reads_tables, row_function};
 use super::scope::{Env, Scope, entry, refers_to};
 use super::select::{Need, unit};
@@ -314,6 +315,10 @@ impl Analysis {
             RTEKind::RTE_SUBQUERY => {
                 let subquery = node::cast::<pg_sys::Query>(entry.subquery.cast());
                 let subquery = subquery.ok_or_else(|| Stop::internal("subquery entry"))?;
+                // What reads no table never changes: no state is needed to keep its rounds.
+                if !reads_tables(entry.subquery) && has_recursion(entry.subquery) {
+                    return self.rows_of(query, index, env);
+                }
                 match self.subquery(subquery, env, &used) {
                     Err(Stop::Unsupported(_)) if !reads_tables(entry.subquery) => {
                         return self.rows_of(query, index, env);
@@ -394,8 +399,11 @@ impl Analysis {
         let table = tables.into_iter().find(|table| node::text(table.ctename) == name);
         let table = table.ok_or_else(|| Stop::internal("name of a common table expression"))?;
         let position = u32::try_from(table.location).ok();
-        if table.cterecursive || entry.self_reference {
-            return Err(Stop::unsupported(&format!("recursive query {name}"), position, Refusal::Recursive));
+        if entry.self_reference {
+            return self.working_table(&name, level, position, used);
+        }
+        if table.cterecursive {
+            return self.recursive_table(table, level, env, used);
         }
         let query = node::cast::<pg_sys::Query>(table.ctequery);
         let query = query.ok_or_else(|| Stop::internal("common table expression"))?;

@@ -2,13 +2,14 @@
 //!
 //! The analysed tree is walked once. Scalar expressions stay the server's: they are printed with slots in place of
 //! columns ([`scalar`]). Relational structure becomes a [`Plan`]: FROM and WHERE in [`from`], grouping in [`group`],
-//! subqueries in expressions in [`sublink`], set operations in [`setop`], what is a function of the row in [`rows`], the
+//! subqueries in expressions in [`sublink`], set operations in [`setop`], recursion in [`recursion`], what is a function of the row in [`rows`], the
 //! rest of a SELECT in [`select`].
 
 mod error;
 mod from;
 mod group;
 mod property;
+mod recursion;
 mod rows;
 mod scalar;
 mod scope;
@@ -75,6 +76,8 @@ pub(crate) struct Analysis {
     warnings: Vec<String>,
     /// The first place that reads the time outside comparisons.
     time_at_large: Option<u32>,
+    /// The recursive queries whose steps are being walked, nearest last.
+    working: Vec<recursion::Working>,
     /// Subqueries built so far: common table expressions are copied to each place that reads them.
     queries_built: usize,
 }
@@ -120,6 +123,7 @@ pub fn analyze(query_text: &str) -> Result<Analyzed, AnalyzeError> {
         types: HashMap::new(),
         warnings: vec![],
         time_at_large: None,
+        working: vec![],
         queries_built: 0,
     };
     let mut found = volatility::of_query(rewritten);
@@ -251,6 +255,9 @@ fn check_select(query: &mut pg_sys::Query) -> Result<(), AnalyzeError> {
                 .is_some_and(|query| query.commandType != pg_sys::CmdType::CMD_SELECT);
             if modifies {
                 refused.get_or_insert(AnalyzeError::ModifyingCte(u32::try_from(cte.location).ok()));
+            }
+            if let Some((type_name, position)) = recursion::unreadable_mark(cte) {
+                refused.get_or_insert(AnalyzeError::CycleMark { type_name, position });
             }
         }
         if node::cast::<pg_sys::Query>(found).is_some_and(|query| !query.rowMarks.is_null()) {

@@ -219,7 +219,7 @@ fn is_grouped(query: &pg_sys::Query) -> bool {
 
 /// A copy of the query reduced to what is needed: grouping and join columns replaced by what they stand for, order
 /// without effect and unread columns dropped.
-fn prepare(original: &pg_sys::Query, need: &Need) -> Walked<&'static mut pg_sys::Query> {
+pub fn prepare(original: &pg_sys::Query, need: &Need) -> Walked<&'static mut pg_sys::Query> {
     // SAFETY: the copy is ours alone; nothing else refers to it until this returns.
     let query = unsafe { &mut *node::copy(node::tree(original)).cast::<pg_sys::Query>() };
     if query.commandType != pg_sys::CmdType::CMD_SELECT {

@@ -7,6 +7,16 @@ use crate::pg::node::{self, Tree};
 use pg_trickle_core::plan::{Plan, SetOp, SetOpKind, UnionAll};
 use pgrx::pg_sys;
 
+/// Type, modifier and collation.
+pub type ColumnType = (pg_sys::Oid, i32, pg_sys::Oid);
+
+/// What the columns of a set operation are.
+pub fn column_types(operation: &pg_sys::SetOperationStmt) -> Vec<ColumnType> {
+    let types = node::oids(operation.colTypes).into_iter().zip(node::integers(operation.colTypmods));
+    let columns = types.zip(node::oids(operation.colCollations));
+    columns.map(|((oid, typmod), collation)| (oid, typmod, collation)).collect()
+}
+
 impl Analysis {
     /// The tree of set operations. The query's target list refers to its columns as those of the leftmost input.
     pub fn set_operations(&mut self, query: &pg_sys::Query, env: &Env) -> Walked<(Plan, Scope)> {
@@ -17,7 +27,8 @@ impl Analysis {
         Ok((plan, Scope { vars, computed: vec![], columns }))
     }
 
-    fn operand(&mut self, query: &pg_sys::Query, operand: Tree, env: &Env) -> Walked<Plan> {
+    /// An operand of set operations of the query.
+    pub fn operand(&mut self, query: &pg_sys::Query, operand: Tree, env: &Env) -> Walked<Plan> {
         if let Some(reference) = node::cast::<pg_sys::RangeTblRef>(operand) {
             let subquery = entry(query, reference.rtindex).map(|entry| entry.subquery);
             let subquery = subquery.and_then(|subquery| node::cast::<pg_sys::Query>(subquery.cast()));
@@ -26,12 +37,7 @@ impl Analysis {
         }
         let operation = node::cast::<pg_sys::SetOperationStmt>(operand);
         let operation = operation.ok_or_else(|| Stop::internal("set operation"))?;
-        let types: Vec<(pg_sys::Oid, i32, pg_sys::Oid)> = node::oids(operation.colTypes)
-            .into_iter()
-            .zip(node::integers(operation.colTypmods))
-            .zip(node::oids(operation.colCollations))
-            .map(|((oid, typmod), collation)| (oid, typmod, collation))
-            .collect();
+        let types = column_types(operation);
         let left = self.operand(query, operation.larg, env)?;
         let left = self.coerced(left, &types)?;
         let right = self.operand(query, operation.rarg, env)?;

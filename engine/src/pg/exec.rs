@@ -4,7 +4,7 @@
 //! DML alike, sees the executor's snapshot plus everything this transaction wrote before (`design-review.md` 2.1).
 
 use crate::pg::memory::Scope;
-use crate::pg::plans::{self, Planning, RelationShape};
+use crate::pg::plans::{self, ColumnShape, Planning, RelationShape};
 use crate::pg::snapshot::Snapshot;
 use crate::pg::store::{Arena, Store};
 use crate::pg::value::{Param, Row};
@@ -41,6 +41,8 @@ enum Destination<'a> {
     Relation(&'a [RelationColumn], &'a mut Option<Store>),
     /// Kept as they come.
     Rows(&'a mut Option<Store>),
+    /// Added to a store of the same row type.
+    Store(*mut pg_sys::Tuplestorestate, Vec<ColumnShape>),
 }
 
 impl Executor {
@@ -110,6 +112,24 @@ impl Executor {
         let processed = self.execute(sql, &[], Planning::Once, Destination::Rows(&mut kept));
         self.insert_relation(name, kept.expect("a query keeps its rows"));
         processed
+    }
+
+    /// Runs a query that does not read the relation `name` and adds its rows to it.
+    ///
+    /// # Panics
+    /// If there is no such relation, or its columns are of other types.
+    pub fn append(&self, name: &str, sql: &str, planning: Planning) -> u64 {
+        let target = {
+            let relations = self.relations.borrow();
+            let store = relations.get(name).unwrap_or_else(|| panic!("no relation {name}"));
+            Destination::Store(store.state, store.columns())
+        };
+        self.execute(sql, &[], planning, target)
+    }
+
+    /// The first column of the first row of a kept relation, an integer; None if it has no row.
+    pub fn first_integer(&self, name: &str) -> Option<i64> {
+        self.relations.borrow().get(name)?.decode().first().map(|row| row.int(0))
     }
 
     /// Makes `name` an empty relation.
@@ -232,16 +252,24 @@ impl Executor {
             pg_sys::ExecutorStart(desc, 0);
             let kept = match &destination {
                 Destination::Nowhere => None,
+                Destination::Store(_, columns) => {
+                    check_columns((*desc).tupDesc, columns, text);
+                    None
+                }
                 Destination::Rows(_) => Some(self.arena.store_like((*desc).tupDesc)),
                 Destination::Relation(columns, _) => {
                     check_row_type((*desc).tupDesc, columns, text);
                     Some(self.arena.store(columns))
                 }
             };
-            if let Some(store) = &kept {
+            let target = match &destination {
+                Destination::Store(state, _) => Some(*state),
+                _ => kept.as_ref().map(|store| store.state),
+            };
+            if let Some(target) = target {
                 SetTuplestoreDestReceiverParams(
                     receiver,
-                    store.state,
+                    target,
                     self.arena.context(),
                     false,
                     std::ptr::null_mut(),
@@ -260,7 +288,7 @@ impl Executor {
                 destroy(receiver);
             }
             match destination {
-                Destination::Nowhere => {}
+                Destination::Nowhere | Destination::Store(..) => {}
                 Destination::Rows(slot) | Destination::Relation(_, slot) => *slot = kept,
             }
             processed
@@ -371,6 +399,21 @@ unsafe fn bind(params: &[Param]) -> pg_sys::ParamListInfo {
         }
         list
     }
+}
+
+/// Panics (an internal error for the user) unless the statement returns rows of the types of a store.
+///
+/// # Safety
+/// `actual` is a valid tuple descriptor.
+unsafe fn check_columns(actual: pg_sys::TupleDesc, stored: &[ColumnShape], text: &CStr) {
+    // SAFETY: attribute numbers are within the descriptor.
+    let types = unsafe {
+        (1..=(*actual).natts).map(|number| pg_sys::SPI_gettypeid(actual, number).to_u32()).collect::<Vec<_>>()
+    };
+    assert!(
+        types.iter().eq(stored.iter().map(|column| &column.type_oid)),
+        "statement returns other types than those of the relation it adds to: {text:?}"
+    );
 }
 
 /// Panics (an internal error for the user) unless the statement returns the declared types.

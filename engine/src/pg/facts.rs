@@ -75,6 +75,18 @@ pub fn base_type(oid: Oid) -> Oid {
     unsafe { pg_sys::getBaseType(oid) }
 }
 
+/// The type of arrays of a type, unless it is an array or a row itself, which an array does not hold as one element.
+pub fn array_of_scalars(oid: Oid) -> Option<Oid> {
+    let base = base_type(oid);
+    // SAFETY: syscache look-ups by a valid type OID.
+    unsafe {
+        let is_scalar = pg_sys::get_element_type(base) == Oid::INVALID
+            && pg_sys::get_typtype(base) as u8 != pg_sys::TYPTYPE_COMPOSITE;
+        let array = pg_sys::get_array_type(oid);
+        (is_scalar && array != Oid::INVALID).then_some(array)
+    }
+}
+
 /// The types a type without domains is made of: an array's elements, a range's bounds, a composite type's columns.
 pub fn parts(oid: Oid) -> Vec<Oid> {
     // SAFETY: syscache look-ups by a valid type OID; the descriptor is released after its columns are copied.

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::pg::exec::Executor;
 use crate::refresh::compiled;
 use pg_trickle_core::maintain::{ApplyOptions, Work};
-use pg_trickle_core::program::{Action, Program};
+use pg_trickle_core::program::Program;
 use pg_trickle_core::stage::polled::is_polled;
 use pg_trickle_core::types::SourceId;
 use serde_json::{Value, json};
@@ -81,10 +81,8 @@ pub fn explain(executor: &Executor, stream_table: &StreamTable) -> Result<Explan
 }
 
 fn steps(program: &Program) -> Vec<(String, String)> {
-    let sql = |action: &Action| match action {
-        Action::Select { sql, .. } | Action::Modify { sql, .. } | Action::Check { sql, .. } => sql.clone(),
-    };
-    program.steps.iter().map(|step| (step.label.clone(), sql(&step.action))).collect()
+    let statements = program.statements().into_iter();
+    statements.map(|(label, sql)| (label.to_owned(), sql.to_owned())).collect()
 }
 
 impl Explanation {

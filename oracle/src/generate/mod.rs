@@ -8,6 +8,7 @@ mod aggregate;
 mod data;
 mod expr;
 mod plan;
+mod recursion;
 mod window;
 
 pub use data::{Leaf, Relation, World};

@@ -31,17 +31,17 @@ pub fn plan(world: &World, fragment: Fragment, choices: &mut Choices) -> Plan {
     Generator { world, fragment, choices, outer: vec![], nodes: 0 }.plan(depth)
 }
 
-struct Generator<'a, 'c> {
+pub(super) struct Generator<'a, 'c> {
     world: &'a World,
     fragment: Fragment,
-    choices: &'a mut Choices<'c>,
+    pub(super) choices: &'a mut Choices<'c>,
     /// Columns of the enclosing dependent joins' left sides, nearest last.
-    outer: Vec<Vec<Column>>,
+    pub(super) outer: Vec<Vec<Column>>,
     nodes: usize,
 }
 
 impl Generator<'_, '_> {
-    fn plan(&mut self, depth: usize) -> Plan {
+    pub(super) fn plan(&mut self, depth: usize) -> Plan {
         if self.fragment == Fragment::Window {
             return window::window(self.leaf(), &[], self.choices);
         }
@@ -52,8 +52,8 @@ impl Generator<'_, '_> {
         let depth = depth - 1;
         let weights: &[usize] = match self.fragment {
             Fragment::Bilinear => &[1, 3, 3, 6, 5, 5, 3, 1, 3, 1],
-            Fragment::Stateful => &[1, 2, 3, 5, 4, 3, 2, 1, 2, 1, 6, 2, 4, 3, 4],
-            _ => &[1, 2, 3, 3, 3, 2, 2, 1, 2, 1, 4, 1, 2, 2, 3, 12],
+            Fragment::Stateful => &[1, 2, 3, 5, 4, 3, 2, 1, 2, 1, 6, 2, 4, 3, 4, 4],
+            _ => &[1, 2, 3, 3, 3, 2, 2, 1, 2, 1, 4, 1, 2, 2, 3, 2, 12],
         };
         let plan = match self.choices.weighted(weights) {
             0 => self.leaf(),
@@ -80,12 +80,13 @@ impl Generator<'_, '_> {
                 let input = self.plan(depth);
                 window::window(input, &self.outer, self.choices)
             }
+            15 => self.recursive(depth),
             _ => self.dependent_join(depth),
         };
         if plan.columns().len() > COLUMNS_MAX { self.project(plan) } else { plan }
     }
 
-    fn leaf(&mut self) -> Plan {
+    pub(super) fn leaf(&mut self) -> Plan {
         let relation = &self.world.relations[self.choices.below(self.world.relations.len())];
         let plan = relation.plan(self.choices);
         // Inside a dependent join a leaf with a condition on the outer row is what makes it dependent.
@@ -98,6 +99,12 @@ impl Generator<'_, '_> {
     fn filter(&mut self, depth: usize) -> Plan {
         let input = self.plan(depth);
         self.filtered(input)
+    }
+
+    pub(super) fn filtered_without_time(&mut self, input: Plan) -> Plan {
+        let columns = input.columns();
+        let predicate = ExprScope { columns: &columns, outer: &self.outer }.condition(2, self.choices);
+        Plan::Filter(Filter { input: Box::new(input), predicate })
     }
 
     fn filtered(&mut self, input: Plan) -> Plan {
@@ -151,7 +158,7 @@ impl Generator<'_, '_> {
     }
 
     /// Conditions over the columns of both sides: mostly an equality across, sometimes anything, sometimes none.
-    fn conditions(&mut self, columns: &[Column], split: usize) -> Vec<Expr> {
+    pub(super) fn conditions(&mut self, columns: &[Column], split: usize) -> Vec<Expr> {
         let scope = ExprScope { columns, outer: &self.outer };
         let mut conditions = vec![];
         if self.choices.weighted(&[4, 1]) == 0 {

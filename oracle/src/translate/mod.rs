@@ -192,6 +192,16 @@ mod tests {
     }
 
     #[test]
+    fn recursion_is_the_same_in_both() {
+        for union in ["UNION", "UNION ALL"] {
+            let sql = format!(
+                "WITH RECURSIVE r AS (SELECT 1 AS x {union} SELECT e.b FROM e JOIN r ON e.a = r.x) SELECT x FROM r"
+            );
+            assert_eq!(translate(&sql), Ok(Translation { sql, rules: Vec::new() }));
+        }
+    }
+
+    #[test]
     fn constructs_without_counterpart_are_refused_by_name() {
         for (sql, part) in [
             ("SELECT now()", "now"),

@@ -27,6 +27,8 @@ pub struct Changed {
     pub stages: BTreeSet<StageId>,
     /// The time of the refresh is not that of the frontier.
     pub time: bool,
+    /// A round of this recursion, whose change is [`DeltaOf::Round`].
+    pub round: Option<StageId>,
 }
 
 impl Changed {
@@ -96,6 +98,13 @@ pub fn differentiate(
             })
         })),
         Plan::Values(_) => Ok(None),
+        Plan::Round(round) => Ok(round.of.filter(|_| changed.round == round.of).map(|stage| {
+            Plan::Delta(Delta {
+                of: DeltaOf::Round(stage),
+                ordinals: (0..round.columns.len()).collect(),
+                columns: round.columns.clone(),
+            })
+        })),
         Plan::Filter(filter) if changed.time && filter.predicate.reads_time() => {
             temporal_filter::filter(filter, changed, sharing)
         }
@@ -114,6 +123,7 @@ pub fn differentiate(
         Plan::Delta(_) | Plan::Old(_) | Plan::Flip(_) => Err(not_a_fragment("a change")),
         Plan::Aggregate(_) => Err(not_a_fragment("an aggregate")),
         Plan::SetOp(_) => Err(not_a_fragment("a set operation")),
+        Plan::Recursive(_) => Err(not_a_fragment("a recursive query")),
         Plan::TopK(_) => Err(not_a_fragment("a LIMIT")),
         Plan::Window(_) => Err(not_a_fragment("a window function")),
         Plan::DependentJoin(_) => Err(not_a_fragment("a correlated subquery")),

@@ -64,6 +64,8 @@ fn of_state(stage: &Stage, column: &str) -> Likeness {
         }
         Operator::TopK { .. } if settled => Likeness::Identical,
         Operator::TopK { .. } => of_rows(&stage.columns(), column),
+        // With UNION a row stands for its equals; with UNION ALL it is computed from rows of rounds before.
+        Operator::Recursion { .. } => of_rows(&stage.columns(), column),
         Operator::Window { .. } => {
             let is_input = numbered(column, "c").is_none_or(|index| index < stage.input.columns().len());
             if settled && is_input { Likeness::Identical } else { of_rows(&stage.columns(), column) }

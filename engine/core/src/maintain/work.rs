@@ -177,10 +177,16 @@ impl Maintenance {
         let mut shared = 0;
         let mut all = vec![];
         let nothing = BTreeSet::new();
-        let stages = self.staged.stages.iter().map(|stage| (Some(stage.id), &stage.input));
-        for (stage, input) in stages.chain([(None, &self.staged.result)]) {
-            let Some(delta) = differentiate(input, &changed, &mut sharing)? else { continue };
-            let plans = sharing.plans[shared..].iter().chain([&delta]);
+        let stages = self.staged.stages.iter().map(Some);
+        for stage in stages.chain([None]) {
+            let delta = match stage {
+                Some(stage) => self.input_change(stage, &changed, &mut sharing)?,
+                None => differentiate(&self.staged.result, &changed, &mut sharing)?,
+            };
+            let Some(delta) = delta else { continue };
+            let follow = stage.map_or(Ok(None), |stage| self.round_change(stage))?;
+            let stage = stage.map(|stage| stage.id);
+            let plans = sharing.plans[shared..].iter().chain([&delta]).chain(&follow);
             let reads = plans.flat_map(|plan| access::reads(plan, &nothing, self)).collect();
             all.push(Change { stage, reads });
             shared = sharing.plans.len();

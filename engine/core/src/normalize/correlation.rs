@@ -14,7 +14,7 @@ pub(super) struct Pulled {
 }
 
 /// True if some expression refers to an outer row at `depth` dependent joins above `plan`, or further out.
-pub(super) fn is_correlated(plan: &Plan, depth: u32) -> bool {
+pub fn is_correlated(plan: &Plan, depth: u32) -> bool {
     let refers = |expr: &Expr| {
         expr.pieces.iter().any(|piece| matches!(piece, Piece::Outer(outer, _) if *outer >= depth))
     };
@@ -56,6 +56,8 @@ pub(super) fn own_expressions_mut(plan: &mut Plan) -> Vec<&mut Expr> {
         | Plan::Delta(_)
         | Plan::SetOp(_)
         | Plan::UnionAll(_)
+        | Plan::Recursive(_)
+        | Plan::Round(_)
         | Plan::Negate(_)
         | Plan::Old(_) => vec![],
     }

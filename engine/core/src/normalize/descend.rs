@@ -84,10 +84,18 @@ impl Domain {
             }
             Plan::Values(node) => Ok(self.values(node)),
             Plan::Negate(input) => Ok(Plan::Negate(Box::new(self.applied(input)?))),
+            Plan::Recursive(node) => Err(Unsupported {
+                construct: Construct {
+                    name: format!("recursive query {}", node.name),
+                    position: node.position,
+                },
+                reason: Refusal::RecursionOutward,
+            }),
             Plan::Source(_)
             | Plan::Stored(_)
             | Plan::Delta(_)
             | Plan::DependentJoin(_)
+            | Plan::Round(_)
             | Plan::Old(_)
             | Plan::Flip(_) => Err(Unsupported {
                 construct: Construct { name: "correlated subquery".to_owned(), position: None },

@@ -254,6 +254,7 @@ fn is_empty_for_null(plan: &Plan, column: usize) -> bool {
         Plan::Expand(node) => is_empty(&node.input),
         Plan::Repeat(node) => is_empty(&node.input),
         Plan::UnionAll(node) => node.inputs.iter().all(is_empty),
+        Plan::Recursive(node) => is_empty(&node.base),
         Plan::SetOp(node) => match node.kind {
             SetOpKind::Intersect => is_empty(&node.left) || is_empty(&node.right),
             SetOpKind::Except => is_empty(&node.left),
@@ -265,6 +266,7 @@ fn is_empty_for_null(plan: &Plan, column: usize) -> bool {
         | Plan::Delta(_)
         | Plan::Values(_)
         | Plan::DependentJoin(_)
+        | Plan::Round(_)
         | Plan::Negate(_)
         | Plan::Old(_)
         | Plan::Flip(_) => false,

@@ -28,6 +28,8 @@ mod unnest;
 use crate::plan::Plan;
 use crate::query::Unsupported;
 
+pub use correlation::is_correlated;
+
 /// Applies all rewrites. The result has no dependent join and the same rows.
 pub fn normalize(plan: &Plan) -> Result<Plan, Unsupported> {
     let pushed = filter::push(plan.clone(), vec![]);

@@ -41,6 +41,8 @@ impl Plan {
             }
             Plan::SetOp(set_op) => union_columns([&*set_op.left, &*set_op.right]),
             Plan::UnionAll(union) => union_columns(&union.inputs),
+            Plan::Recursive(recursive) => union_columns([&*recursive.base, &*recursive.step]),
+            Plan::Round(round) => round.columns.clone(),
             Plan::TopK(top) => top.input.columns(),
             Plan::Expand(expand) => {
                 let added = nullable_if(expand.columns.clone(), expand.left.is_some());
@@ -96,6 +98,9 @@ impl Plan {
             Plan::SemiJoin(join) => join.left.keys(),
             Plan::Aggregate(aggregate) => vec![(0..aggregate.keys.len()).collect()],
             Plan::SetOp(set_op) if !set_op.all => vec![(0..set_op.left.columns().len()).collect()],
+            Plan::Recursive(recursive) if !recursive.all => {
+                vec![(0..recursive.base.columns().len()).collect()]
+            }
             Plan::TopK(top) => {
                 let mut keys = top.input.keys();
                 let is_one = top.limit.as_ref().is_some_and(Expr::is_constant_one) && !top.with_ties;
@@ -111,6 +116,8 @@ impl Plan {
             Plan::OuterJoin(_)
             | Plan::SetOp(_)
             | Plan::UnionAll(_)
+            | Plan::Recursive(_)
+            | Plan::Round(_)
             | Plan::Values(_)
             | Plan::Repeat(_)
             | Plan::Delta(_)
@@ -141,6 +148,8 @@ impl Plan {
             | Plan::Delta(_)
             | Plan::SetOp(_)
             | Plan::UnionAll(_)
+            | Plan::Recursive(_)
+            | Plan::Round(_)
             | Plan::Negate(_)
             | Plan::Old(_) => vec![],
         }
@@ -149,7 +158,7 @@ impl Plan {
     /// Direct children, in order.
     pub fn children(&self) -> Vec<&Plan> {
         match self {
-            Plan::Source(_) | Plan::Stored(_) | Plan::Delta(_) | Plan::Values(_) => vec![],
+            Plan::Source(_) | Plan::Stored(_) | Plan::Delta(_) | Plan::Values(_) | Plan::Round(_) => vec![],
             Plan::Filter(node) => vec![&node.input],
             Plan::Project(node) => vec![&node.input],
             Plan::Join(node) => node.inputs.iter().collect(),
@@ -158,6 +167,7 @@ impl Plan {
             Plan::Aggregate(node) => vec![&node.input],
             Plan::SetOp(node) => vec![&node.left, &node.right],
             Plan::UnionAll(node) => node.inputs.iter().collect(),
+            Plan::Recursive(node) => vec![&node.base, &node.step],
             Plan::TopK(node) => vec![&node.input],
             Plan::Expand(node) => vec![&node.input],
             Plan::Repeat(node) => vec![&node.input],
@@ -172,7 +182,7 @@ impl Plan {
     /// Direct children for rewriting, in order.
     pub fn children_mut(&mut self) -> Vec<&mut Plan> {
         match self {
-            Plan::Source(_) | Plan::Stored(_) | Plan::Delta(_) | Plan::Values(_) => vec![],
+            Plan::Source(_) | Plan::Stored(_) | Plan::Delta(_) | Plan::Values(_) | Plan::Round(_) => vec![],
             Plan::Filter(node) => vec![&mut node.input],
             Plan::Project(node) => vec![&mut node.input],
             Plan::Join(node) => node.inputs.iter_mut().collect(),
@@ -181,6 +191,7 @@ impl Plan {
             Plan::Aggregate(node) => vec![&mut node.input],
             Plan::SetOp(node) => vec![&mut node.left, &mut node.right],
             Plan::UnionAll(node) => node.inputs.iter_mut().collect(),
+            Plan::Recursive(node) => vec![&mut node.base, &mut node.step],
             Plan::TopK(node) => vec![&mut node.input],
             Plan::Expand(node) => vec![&mut node.input],
             Plan::Repeat(node) => vec![&mut node.input],

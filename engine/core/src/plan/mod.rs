@@ -27,6 +27,8 @@ pub enum Plan {
     Aggregate(Aggregate),
     SetOp(SetOp),
     UnionAll(UnionAll),
+    Recursive(Recursive),
+    Round(Round),
     TopK(TopK),
     Expand(Expand),
     Repeat(Repeat),
@@ -73,6 +75,8 @@ pub enum DeltaOf {
     Stage(StageId),
     /// The delta of a subplan that several terms use, computed once.
     Shared(u32),
+    /// The change of one round of a recursion: its columns, then the number of the round.
+    Round(StageId),
 }
 
 /// Literal rows; `rows[i]` has one expression without columns per output column.
@@ -190,6 +194,29 @@ pub struct SetOp {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct UnionAll {
     pub inputs: Vec<Plan>,
+}
+
+/// `WITH RECURSIVE r AS (base UNION [ALL] step)`, as PostgreSQL evaluates it: round 0 is `base`; every further round is
+/// `step` over the rows of the round before, which it reads as [`Round`]; there are rounds until one is empty. The rows are
+/// those of all rounds. Without `all`, a row that an earlier round has, or that a round has already (grouping
+/// equality), is left out of the round. Base and step have equal column types.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Recursive {
+    pub all: bool,
+    pub base: Box<Plan>,
+    pub step: Box<Plan>,
+    /// What the query calls it, for messages.
+    pub name: String,
+    /// Offset in the query text, for messages.
+    pub position: Option<u32>,
+}
+
+/// The rows of the round before, inside the step of the nearest [`Recursive`] around it. With a stage: the rows of all
+/// rounds of that recursion before the change, the number of the round being a last column.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Round {
+    pub of: Option<StageId>,
+    pub columns: Vec<Column>,
 }
 
 /// The first rows per partition. The order is always total here: ties are broken by the images of all columns

@@ -7,7 +7,9 @@ use super::probe;
 use super::select::{Block, FromItem, union_all};
 use super::{WEIGHT, column_name, list, quote};
 use crate::expr::{Expr, Moment, Piece, Time};
-use crate::plan::{DeltaOf, Expand, Flip, Join, OuterJoin, OuterKind, Plan, RowSource, SemiJoin, Values};
+use crate::plan::{
+    DeltaOf, Expand, Flip, Join, OuterJoin, OuterKind, Plan, Round, RowSource, SemiJoin, Values,
+};
 use crate::query::SourceInfo;
 use crate::types::{SourceId, StageId};
 
@@ -20,6 +22,9 @@ pub trait Relations {
     }
     /// The output of a stage, read from its state under `alias`.
     fn stored(&self, stage: StageId, alias: &str) -> StoredRelation;
+    /// The rows of all rounds of a recursion before the change, each with its round; without a stage, the rows of the
+    /// round before.
+    fn rounds(&self, round: &Round, alias: &str) -> StoredRelation;
     /// The name of the relation that holds a change.
     fn delta_name(&self, of: DeltaOf) -> String;
 }
@@ -75,6 +80,13 @@ impl<'a> Lowering<'a> {
                 let alias = self.alias();
                 let relation = self.relations.stored(stored.stage, &alias);
                 vec![self.stored(relation, alias)]
+            }
+            Plan::Round(round) => {
+                let alias = self.alias();
+                let relation = self.relations.rounds(round, &alias);
+                let from = vec![FromItem::Plain { relation: relation.relation, alias }];
+                let weight = relation.multiplicity.into_iter().collect();
+                vec![Block { from, columns: relation.columns, weight, ..Block::default() }]
             }
             Plan::Delta(delta) => {
                 let alias = self.alias();
@@ -149,6 +161,7 @@ impl<'a> Lowering<'a> {
             Plan::Flip(flip) => self.flip(flip)?,
             Plan::Aggregate(_) => return Err(NotLowerable("aggregate")),
             Plan::SetOp(_) => return Err(NotLowerable("set operation")),
+            Plan::Recursive(_) => return Err(NotLowerable("recursive query")),
             Plan::TopK(_) => return Err(NotLowerable("top-k")),
             Plan::Window(_) => return Err(NotLowerable("window function")),
             Plan::DependentJoin(_) => return Err(NotLowerable("dependent join")),
@@ -308,10 +321,14 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
-    /// An outer join of new states. Its sides must be plain: the NULL-extended row has no weight of its own in SQL.
+    /// An outer join of new states. A side that may be NULL-extended must be plain, and so must the other: the rows of a
+    /// left join have the weight of their left row, whatever is on the right.
     fn outer_join(&mut self, join: &OuterJoin) -> Result<Block, NotLowerable> {
         let left = self.join_side(&join.left)?;
         let right = self.join_side(&join.right)?;
+        if !right.is_plain() || (join.kind == OuterKind::Full && !left.is_plain()) {
+            return Err(NotLowerable("outer join of changes"));
+        }
         let columns: Vec<String> = left.columns.iter().chain(&right.columns).cloned().collect();
         let on = join.on.iter().map(|predicate| substitute(predicate, &columns)).collect::<Vec<_>>();
         let on = if on.is_empty() { "true".to_owned() } else { on.join(" AND ") };
@@ -320,15 +337,12 @@ impl<'a> Lowering<'a> {
             OuterKind::Full => "FULL",
         };
         let text = format!("({} {keyword} JOIN {} ON ({on}))", item_text(&left), item_text(&right));
-        Ok(Block { from: vec![FromItem::Joined(text)], columns, ..Block::default() })
+        Ok(Block { from: vec![FromItem::Joined(text)], columns, weight: left.weight, ..Block::default() })
     }
 
     /// One side of an outer join: a single FROM item whose columns are plain references.
     fn join_side(&mut self, plan: &Plan) -> Result<Block, NotLowerable> {
         let block = self.single(plan)?;
-        if !block.is_plain() {
-            return Err(NotLowerable("outer join of changes"));
-        }
         if block.from.len() == 1
             && block.conditions.is_empty()
             && block.columns.iter().all(|column| is_reference(column))

@@ -9,13 +9,14 @@ pub mod accumulator;
 pub mod aggregate;
 pub mod arrangement;
 pub mod polled;
+pub mod recursion;
 mod set_op;
 pub mod top_k;
 pub mod window;
 
 use crate::delta::TIME;
 use crate::expr::{Expr, SortKey};
-use crate::plan::{AggCall, Aggregate, Plan, Stored, TopK, Window, WindowCall};
+use crate::plan::{AggCall, Aggregate, Plan, Recursive, Stored, TopK, Window, WindowCall};
 use crate::program::Step;
 use crate::query::{Construct, Unsupported};
 use crate::refusal::Refusal;
@@ -129,6 +130,8 @@ pub enum Operator {
     },
     /// See [`Window`].
     Window { partition: Vec<usize>, order: Vec<SortKey>, calls: Vec<WindowCall> },
+    /// See [`Recursive`]; the stage's input is the base.
+    Recursion { all: bool, step: Plan },
 }
 
 /// A query as stages, bottom-up, and the fragment over them that is the stream table.
@@ -166,6 +169,13 @@ impl Stage {
                 order: order.clone(),
                 calls: calls.clone(),
             }),
+            Operator::Recursion { all, step } => Plan::Recursive(Recursive {
+                all: *all,
+                base: input,
+                step: Box::new(step.clone()),
+                name: String::new(),
+                position: None,
+            }),
         }
     }
 }
@@ -175,6 +185,7 @@ impl Stage {
     pub(crate) fn breaks_ties(&self) -> bool {
         let keys = self.input.keys();
         match &self.operator {
+            Operator::Recursion { .. } => false,
             Operator::Aggregate { calls, .. } => {
                 calls.iter().any(|call| call.function.builtin.as_deref() == Some("any_value"))
             }
@@ -213,6 +224,8 @@ fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
     }
     match plan {
         Plan::Aggregate(aggregate) => {
+            let columns = aggregate.input.columns();
+            check_kept(aggregate.keys.iter().map(|&key| &columns[key]), "grouping", None)?;
             let input = cut_into(&aggregate.input, stages)?;
             let operator =
                 Operator::Aggregate { keys: aggregate.keys.clone(), calls: aggregate.calls.clone() };
@@ -226,6 +239,7 @@ fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
                     Refusal::TiesOfNoNumber,
                 ));
             }
+            check_kept(&top.input.columns(), "LIMIT", top.position)?;
             let input = cut_into(&top.input, stages)?;
             let operator = Operator::TopK {
                 partition: top.partition.clone(),
@@ -237,6 +251,8 @@ fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
             Ok(stored(stages, input, operator))
         }
         Plan::Window(window) => {
+            let position = window.calls.first().and_then(|call| call.position);
+            check_kept(&window.input.columns(), "window function", position)?;
             let input = cut_into(&window.input, stages)?;
             let operator = Operator::Window {
                 partition: window.partition.clone(),
@@ -246,6 +262,7 @@ fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
             Ok(stored(stages, input, operator))
         }
         Plan::SetOp(set_op) => cut_into(&set_op::as_groups(set_op), stages),
+        Plan::Recursive(recursive) => cut_recursion(recursive, stages),
         Plan::DependentJoin(join) => {
             Err(unsupported("correlated subquery", join.position, Refusal::NotUnnested))
         }
@@ -257,6 +274,40 @@ fn cut_into(plan: &Plan, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
             Ok(copy)
         }
     }
+}
+
+/// What a state keeps must be of types a table can have.
+fn check_kept<'a>(
+    columns: impl IntoIterator<Item = &'a Column>,
+    construct: &str,
+    position: Option<u32>,
+) -> Result<(), Unsupported> {
+    if columns.into_iter().all(|column| column.ty.is_storable()) {
+        return Ok(());
+    }
+    Err(unsupported(construct, position, Refusal::RecordKept))
+}
+
+/// The step is checked as the query has it, so that a refusal names what stands there.
+fn cut_recursion(recursive: &Recursive, stages: &mut Vec<Stage>) -> Result<Plan, Unsupported> {
+    let refused =
+        |reason| unsupported(&format!("recursive query {}", recursive.name), recursive.position, reason);
+    recursion::carry::carried(&recursive.step, StageId(0)).map_err(refused)?;
+    let columns = recursive.base.columns();
+    if columns.is_empty() {
+        return Err(refused(Refusal::RecursionColumns));
+    }
+    if !columns.iter().all(|column| column.ty.is_storable()) {
+        return Err(refused(Refusal::RecursionRecord));
+    }
+    let mut reads_time = false;
+    recursive.step.visit(&mut |plan| reads_time |= plan.expressions().into_iter().any(Expr::reads_time));
+    if reads_time {
+        return Err(unsupported(TIME, None, Refusal::TimeElsewhere));
+    }
+    let input = cut_into(&recursive.base, stages)?;
+    let step = cut_into(&recursive.step, stages)?;
+    Ok(stored(stages, input, Operator::Recursion { all: recursive.all, step }))
 }
 
 fn stored(stages: &mut Vec<Stage>, input: Plan, operator: Operator) -> Plan {

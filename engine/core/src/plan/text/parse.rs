@@ -179,6 +179,7 @@ impl Node {
                 let of = match () {
                     () if text.eat("s") => DeltaOf::Source(SourceId(text.number()?)),
                     () if text.eat("g") => DeltaOf::Stage(StageId(text.number()?)),
+                    () if text.eat("r") => DeltaOf::Round(StageId(text.number()?)),
                     () => {
                         text.expect("x")?;
                         DeltaOf::Shared(text.number()?)
@@ -226,6 +227,17 @@ impl Node {
                 return self.done(text, Plan::SetOp(SetOp { kind, all, left, right, position }));
             }
             "UnionAll" => Plan::UnionAll(UnionAll { inputs: std::mem::take(&mut self.children) }),
+            "Recursive" => {
+                let all = text.eat("all");
+                let name = text.name()?;
+                let position = text.at()?;
+                let (base, step) = (self.child()?, self.child()?);
+                Plan::Recursive(Recursive { all, base, step, name, position })
+            }
+            "Round" => {
+                let of = if text.eat("g") { Some(StageId(text.number()?)) } else { None };
+                Plan::Round(Round { of, columns: self.columns })
+            }
             "TopK" => {
                 text.expect("by")?;
                 let partition = text.numbers()?;

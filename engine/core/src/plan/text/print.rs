@@ -40,6 +40,7 @@ fn node(plan: &Plan) -> (String, Vec<String>) {
                 DeltaOf::Source(source) => format!("s{}", source.0),
                 DeltaOf::Stage(stage) => format!("g{}", stage.0),
                 DeltaOf::Shared(shared) => format!("x{shared}"),
+                DeltaOf::Round(stage) => format!("r{}", stage.0),
             };
             (format!("Delta {of}"), columns(&node.columns, Some(&node.ordinals)))
         }
@@ -82,6 +83,14 @@ fn node(plan: &Plan) -> (String, Vec<String>) {
             (format!("{kind}{all}{}", at(node.position)), vec![])
         }
         Plan::UnionAll(_) => ("UnionAll".to_owned(), vec![]),
+        Plan::Recursive(node) => {
+            let all = if node.all { " all" } else { "" };
+            (format!("Recursive{all} {}{}", quoted(&node.name), at(node.position)), vec![])
+        }
+        Plan::Round(node) => {
+            let of = node.of.map(|stage| format!(" g{}", stage.0)).unwrap_or_default();
+            (format!("Round{of}"), columns(&node.columns, None))
+        }
         Plan::TopK(node) => {
             let ties = if node.with_ties { " with ties" } else { "" };
             let mut items: Vec<String> =
