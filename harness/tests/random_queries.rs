@@ -25,8 +25,30 @@ const CASES_DEFAULT: u32 = 60;
 /// Batches of changes per case; one more takes the last of them back.
 const BATCHES: usize = 3;
 
+/// Makes the tables of a case and the query over them.
+type Make<'a> = &'a dyn Fn(&Seed, &mut Choices) -> (World, Plan);
+
 #[test]
 fn stream_tables_follow_random_queries() -> Result<()> {
+    follow(&|seed, changes| {
+        let world = World::new(&mut Choices::new(&seed.tables), changes, false);
+        let fragment = if seed.plan.len().is_multiple_of(3) { Fragment::Stateful } else { Fragment::Whole };
+        let plan = plan(&world, fragment, &mut Choices::new(&seed.plan));
+        (world, plan)
+    })
+}
+
+/// Partitions of some size, of which a batch changes few rows: the span of a change is shorter than its partition.
+#[test]
+fn windows_follow_random_changes() -> Result<()> {
+    follow(&|seed, changes| {
+        let world = World::of_partitions(&mut Choices::new(&seed.tables), changes);
+        let plan = plan(&world, Fragment::Window, &mut Choices::new(&seed.plan));
+        (world, plan)
+    })
+}
+
+fn follow(make: Make) -> Result<()> {
     let database = test_database()?;
     let state = RefCell::new(State {
         session: Session::open(&database, "random")?,
@@ -45,7 +67,7 @@ fn stream_tables_follow_random_queries() -> Result<()> {
     }
     let cases = config.cases;
     let outcome = TestRunner::new(config).run(&seeds(), |seed| {
-        state.borrow_mut().case(&seed).map_err(|error| TestCaseError::fail(format!("{error:#}")))
+        state.borrow_mut().case(&seed, make).map_err(|error| TestCaseError::fail(format!("{error:#}")))
     });
     let state = state.into_inner();
     println!("{} of {cases} queries maintained, {} results changed", state.maintained, state.changed);
@@ -69,11 +91,9 @@ struct State {
 
 impl State {
     /// One case; an error is a violation, told with the statements that led to it.
-    fn case(&mut self, seed: &Seed) -> Result<()> {
+    fn case(&mut self, seed: &Seed, make: Make) -> Result<()> {
         let mut changes = Choices::new(&seed.changes);
-        let mut world = World::new(&mut Choices::new(&seed.tables), &mut changes, false);
-        let fragment = if seed.plan.len().is_multiple_of(3) { Fragment::Stateful } else { Fragment::Whole };
-        let plan = plan(&world, fragment, &mut Choices::new(&seed.plan));
+        let (mut world, plan) = make(seed, &mut changes);
         if has_open_choice(&plan) {
             return Ok(());
         }

@@ -202,8 +202,7 @@ impl Analysis {
     ) -> Walked<WindowCall> {
         let function = facts::function_ref(call.winfnoid);
         let position = u32::try_from(call.location).ok();
-        let variadic = facts::takes_array(call.winfnoid);
-        if variadic {
+        if facts::takes_array(call.winfnoid) {
             return Err(Stop::unsupported(
                 &format!("window function {}", facts::function_signature(call.winfnoid)),
                 position,
@@ -222,7 +221,6 @@ impl Analysis {
             function,
             args,
             star: call.winstar,
-            variadic: false,
             filter,
             frame,
             ty,

@@ -201,7 +201,6 @@ fn call(scope: &ExprScope, of_rows: bool, index: usize, choices: &mut Choices) -
         function: FunctionRef { oid, name: format!("pg_catalog.{builtin}"), builtin: Some(builtin) },
         args,
         star: function == "count(*)",
-        variadic: false,
         filter,
         frame: Frame::default(),
         ty,

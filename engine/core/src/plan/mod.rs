@@ -368,8 +368,6 @@ pub struct WindowCall {
     pub args: Vec<Expr>,
     /// An aggregate without arguments, called with `*`.
     pub star: bool,
-    /// Called with VARIADIC on its last argument.
-    pub variadic: bool,
     /// `FILTER (WHERE condition)`, for aggregates.
     pub filter: Option<Expr>,
     pub frame: Frame,

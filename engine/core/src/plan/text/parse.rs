@@ -595,11 +595,10 @@ impl<'a> Cursor<'a> {
         while self.eat("arg") {
             args.push(self.expr()?);
         }
-        let variadic = self.eat("variadic");
         let filter = if self.eat("filter") { Some(self.expr()?) } else { None };
         let frame = if self.eat("frame") { self.frame()? } else { Frame::default() };
         let (ty, position) = (self.ty()?, self.at()?);
-        Ok(WindowCall { function, args, star, variadic, filter, frame, ty, name, position })
+        Ok(WindowCall { function, args, star, filter, frame, ty, name, position })
     }
 
     fn function(&mut self) -> Parsed<FunctionRef> {

@@ -293,7 +293,6 @@ fn window_call(call: &WindowCall) -> String {
     for argument in &call.args {
         text += &format!(" arg {}", expr(argument));
     }
-    text += if call.variadic { " variadic" } else { "" };
     if let Some(filter) = &call.filter {
         text += &format!(" filter {}", expr(filter));
     }

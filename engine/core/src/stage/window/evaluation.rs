@@ -82,10 +82,7 @@ impl WindowStage<'_> {
         let columns = self.input_names("i.");
         let item = |&index: &usize| {
             let call = &self.calls[index];
-            let mut args: Vec<String> = call.args.iter().map(|arg| substitute(arg, &columns)).collect();
-            if let (true, Some(last)) = (call.variadic, args.last_mut()) {
-                *last = format!("VARIADIC {last}");
-            }
+            let args = call.args.iter().map(|arg| substitute(arg, &columns));
             let args = if call.star { "*".to_owned() } else { list(args) };
             let filter = call.filter.as_ref().map(|filter| substitute(filter, &columns));
             let filter = filter.map(|filter| format!(" FILTER (WHERE {filter})")).unwrap_or_default();
