@@ -61,8 +61,8 @@ struct Plans {
 /// dozen relations one of them is always on the other side of a limit.
 const DISTANCE_MAX: u64 = 8;
 
-/// When there are more plans than this, the one that was not used for longest goes.
-const PLANS_MAX: usize = 4_000;
+/// When there are more plans than this, the one that was not used for longest goes. A plan takes about 0.2 MB.
+const PLANS_MAX: usize = 1_000;
 
 impl Plans {
     /// A plan for relations of about these sizes.

@@ -151,6 +151,18 @@ impl Expr {
         }
     }
 
+    /// What [`Expr::or_else`] says, in a form that the planner does not look into: `(CASE WHEN self IS DISTINCT FROM NULL
+    /// THEN self ELSE other END)`.
+    pub fn or_else_opaque(&self, other: &Expr) -> Expr {
+        let mut both = self.wrapped("(CASE WHEN ", " IS DISTINCT FROM NULL THEN ", self.ty.clone());
+        both.pieces.extend(self.pieces.iter().cloned());
+        both.pieces.push(Piece::Text(" ELSE ".to_owned()));
+        both.pieces.extend(other.pieces.iter().cloned());
+        both.pieces.push(Piece::Text(" END)".to_owned()));
+        let coalesced = self.or_else(other);
+        Expr { pieces: both.pieces, ..coalesced }
+    }
+
     /// `(CASE WHEN condition THEN self END)`.
     pub fn only_if(&self, condition: &Expr) -> Expr {
         let mut guarded = condition.wrapped("(CASE WHEN ", " THEN ", self.ty.clone());

@@ -179,6 +179,10 @@ impl Domain {
         };
         let grown = |column: usize| if column < left_width { column } else { column + self.columns.len() };
         on.extend(join.on.iter().map(|on| self.bind(&on.map_columns(grown), left_width)));
+        // Where a value is asked for, the server compares both sides with it in place of the equality of the sides, if it
+        // sees that one column is the one side or else the other. A FULL JOIN that has other conditions, too, is then left
+        // without an equality to join by, which is an error.
+        let is_by_equality = on.iter().all(|on| on.equality().is_some());
         let right_start = left_columns.len();
         let joined = Plan::OuterJoin(OuterJoin {
             kind: join.kind,
@@ -195,7 +199,8 @@ impl Domain {
         let mut exprs = columns_at(&joined, visible);
         for (index, column) in self.columns.iter().enumerate() {
             let of = |place: usize| Expr::column(place, &columns[place]);
-            let either = of(left_width + index).or_else(&of(right_start + right_width + index));
+            let (left, right) = (of(left_width + index), of(right_start + right_width + index));
+            let either = if is_by_equality { left.or_else(&right) } else { left.or_else_opaque(&right) };
             exprs.push((Expr { nullable: column.nullable, ..either }, column.name.clone()));
         }
         Ok(Plan::Project(Project { input: Box::new(joined), exprs }))
