@@ -31,8 +31,14 @@ enum Direction {
     Following,
 }
 
+/// Rows of a partition, copies counted, before an evaluation is given up: every row looks at its frame.
+const ROWS_MAX: u64 = 500;
+
 /// The rows of a partition, each copy with its results appended. Ties are ordered by identity.
 pub(crate) fn partition(window: &Window, rows: &[(&Row, i64)], outer: &[Row]) -> Result<Vec<Row>> {
+    if rows.iter().map(|(_, weight)| weight.unsigned_abs()).fold(0, u64::saturating_add) > ROWS_MAX {
+        return Err(EvalError::TooLarge);
+    }
     let mut sorted: Vec<&Row> =
         rows.iter().flat_map(|(row, weight)| (0..*weight).map(move |_| *row)).collect();
     sorted.sort_by(|a, b| compare_by(&window.order, a, b).then_with(|| a.cmp(b)));

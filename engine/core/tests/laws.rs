@@ -119,10 +119,11 @@ fn no_dependent_join_is_refused() {
 /// The generator is worth its time: few cases say nothing, and in many the result changes.
 #[test]
 fn generated_cases_are_not_trivial() {
+    const CASES: usize = 300;
     let unchanged = |plan: &Plan| Ok(plan.clone());
     for fragment in [Fragment::Bilinear, Fragment::Stateful, Fragment::Whole] {
         let (mut held, mut changing, mut refused, mut discarded) = (0, 0, 0, 0);
-        for seed in fixed_cases(1000) {
+        for seed in fixed_cases(CASES) {
             let (world, plan) = case(&seed, fragment, fragment == Fragment::Bilinear);
             let outcome = match fragment {
                 Fragment::Bilinear => law::delta(&plan, &world, &differentiate),
@@ -140,7 +141,7 @@ fn generated_cases_are_not_trivial() {
             }
         }
         println!("{fragment:?}: changing {changing}, not {held}, refused {refused}, discarded {discarded}");
-        assert!(discarded < 50, "{fragment:?}: {discarded} of 1000 cases are discarded");
-        assert!(changing > 200, "{fragment:?}: the result changes in {changing} of 1000 cases");
+        assert!(discarded * 20 < CASES, "{fragment:?}: {discarded} of {CASES} cases are discarded");
+        assert!(changing * 5 > CASES, "{fragment:?}: the result changes in {changing} of {CASES} cases");
     }
 }
