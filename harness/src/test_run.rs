@@ -42,6 +42,9 @@ const SERVER_TESTS: &str = "package(pg_trickle_harness) & kind(test) - (package(
 /// Nextest's own variable for the number of tests at a time.
 const THREADS_VARIABLE: &str = "NEXTEST_TEST_THREADS";
 
+/// Proptest's own variable for the seed of random tests.
+const SEED_VARIABLE: &str = "PROPTEST_RNG_SEED";
+
 /// What one call of nextest came to.
 pub struct Outcome {
     title: String,
@@ -179,6 +182,10 @@ impl Nextest {
         command.envs(settings.iter().map(|(name, value)| (name, value)));
         if let Some(description) = cluster {
             command.env(SHARED_CLUSTER_VARIABLE, description);
+            // Random tests have a fixed seed here; `harness fuzz` is for others.
+            if std::env::var_os(SEED_VARIABLE).is_none() {
+                command.env(SEED_VARIABLE, "1");
+            }
             // Tests with a server wait for it, for its workers and for the time half of their time.
             if std::env::var_os(THREADS_VARIABLE).is_none() {
                 let processors = std::thread::available_parallelism().map_or(1, usize::from);
