@@ -85,11 +85,11 @@ impl File {
     }
 }
 
-/// Where corpora are looked for: `$PG_TRICKLE_CORPUS`, `shared/corpus` beside the checkout, `corpus` in the cache, and
-/// for what is shipped the checkout itself.
+/// Where corpora are looked for: `$PG_TRICKLE_CORPUS`, `shared/corpus` beside the checkout or beside a folder that it is
+/// in, as a worktree may be, `corpus` in the cache, and for what is shipped the checkout itself.
 pub fn roots(checkout: &Path, cache: &Path) -> Vec<PathBuf> {
     let named = std::env::var_os("PG_TRICKLE_CORPUS").map(PathBuf::from);
-    let beside = checkout.parent().map(|beside| beside.join("shared/corpus"));
+    let beside = checkout.ancestors().skip(1).map(|folder| folder.join("shared/corpus"));
     named.into_iter().chain(beside).chain([cache.join("corpus"), checkout.join("corpus")]).collect()
 }
 
@@ -124,6 +124,15 @@ mod tests {
             "https://raw.githubusercontent.com/duckdb/duckdb/044a04a7cd39e6e8235f756597ae42dde084e5e5/\
              benchmark/imdb_plan_cost/queries/01a.sql"
         );
+    }
+
+    #[test]
+    fn checkout_in_a_folder_of_worktrees_finds_what_is_beside_that_folder() {
+        let roots = roots(Path::new("/work/wt/slt"), Path::new("/cache"));
+        for root in ["/work/wt/shared/corpus", "/work/shared/corpus", "/cache/corpus", "/work/wt/slt/corpus"]
+        {
+            assert!(roots.contains(&PathBuf::from(root)), "{root}");
+        }
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! Which queries of which files are replayed: a function of the seed.
+
+use rand::RngExt;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+use super::record::Record;
+use super::statement::has_from;
+
+/// Queries without a table that a sample takes of one file at most: nothing can change them.
+const CONSTANTS: usize = 12;
+
+/// Random numbers of their own for `what`, whatever else is drawn.
+pub fn generator(seed: u64, what: &str) -> ChaCha8Rng {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_le_bytes());
+    hash.update(what.as_bytes());
+    ChaCha8Rng::from_seed(hash.finalize().into())
+}
+
+/// The records that a sample may take: all queries that read a table, and a few that do not.
+pub fn candidates(records: &[Record], rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let (mut reading, constant): (Vec<usize>, Vec<usize>) = queries(records)
+        .into_iter()
+        .partition(|&index| matches!(&records[index], Record::Query(query) if has_from(&query.sql)));
+    reading.extend(choose(&constant, CONSTANTS, rng));
+    reading.sort_unstable();
+    reading
+}
+
+/// All records that are queries.
+pub fn queries(records: &[Record]) -> Vec<usize> {
+    (0..records.len()).filter(|&index| matches!(records[index], Record::Query(_))).collect()
+}
+
+/// Chooses up to `count` of `all` and keeps their order.
+pub fn choose(all: &[usize], count: usize, rng: &mut ChaCha8Rng) -> Vec<usize> {
+    let mut left = all.to_vec();
+    let count = count.min(left.len());
+    for place in 0..count {
+        let other = rng.random_range(place..left.len());
+        left.swap(place, other);
+    }
+    left.truncate(count);
+    left.sort_unstable();
+    left
+}
+
+/// Divides `total` among files with so many candidates each: equally, and what a small file lacks goes to the others.
+pub fn shares(candidates: &[usize], total: usize) -> Vec<usize> {
+    let mut shares = vec![0; candidates.len()];
+    let mut left = total.min(candidates.iter().sum());
+    while left > 0 {
+        let open: Vec<usize> = (0..shares.len()).filter(|&file| shares[file] < candidates[file]).collect();
+        let each = (left / open.len()).max(1);
+        for file in open {
+            let more = each.min(candidates[file] - shares[file]).min(left);
+            shares[file] += more;
+            left -= more;
+        }
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqllogictest::parse;
+
+    #[test]
+    fn shares_are_equal_but_for_small_files() {
+        assert_eq!(shares(&[100, 3, 100, 0], 43), [20, 3, 20, 0]);
+        assert_eq!(shares(&[5, 5], 100), [5, 5]);
+        assert_eq!(shares(&[9, 9, 9], 2).iter().sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn same_seed_chooses_the_same_and_another_seed_something_else() {
+        let all: Vec<usize> = (0..1000).collect();
+        let draw = |seed, file| choose(&all, 20, &mut generator(seed, file));
+        assert_eq!(draw(1, "a"), draw(1, "a"));
+        assert_ne!(draw(1, "a"), draw(2, "a"));
+        assert_ne!(draw(1, "a"), draw(1, "b"));
+        assert!(draw(1, "a").is_sorted());
+    }
+
+    #[test]
+    fn few_queries_without_a_table_are_taken() {
+        let text: String = (0..50).map(|n| format!("query I rowsort\nSELECT {n}\n----\n{n}\n\n")).collect();
+        let records = parse(&format!("{text}query I rowsort\nSELECT a FROM t\n----\n")).expect("a file");
+        let found = candidates(&records, &mut generator(1, "a"));
+        assert_eq!(found.len(), CONSTANTS + 1);
+        assert_eq!(found.last(), Some(&50));
+    }
+}
