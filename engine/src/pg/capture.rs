@@ -7,7 +7,7 @@
 use crate::capture::buffer::column_name;
 use crate::capture::target::{self, Target};
 use crate::pg::append::{Appender, FIXED_COLUMNS};
-use crate::pg::fmgr::finfo;
+use crate::pg::fmgr::{finfo, trigger_data};
 use crate::pg::{compat, invalidation};
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -329,19 +329,9 @@ impl Transition {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn pgt_capture(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: the node tag is checked before the cast.
-    unsafe {
-        let context = (*fcinfo).context;
-        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-            ereport!(
-                ERROR,
-                PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-                "pgtrickle.capture() must be called as a trigger"
-            );
-        }
-        record(&*context.cast::<pg_sys::TriggerData>());
-        pg_sys::Datum::from(0usize)
-    }
+    // SAFETY: the server calls it so.
+    unsafe { record(trigger_data(fcinfo, "capture")) };
+    pg_sys::Datum::from(0usize)
 }
 
 /// The source named by the trigger's argument.

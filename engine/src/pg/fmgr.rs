@@ -36,6 +36,25 @@ unsafe fn arguments<'a>(fcinfo: pg_sys::FunctionCallInfo) -> &'a [pg_sys::Nullab
     unsafe { (*fcinfo).args.as_slice((*fcinfo).nargs as usize) }
 }
 
+/// What the trigger manager says of the event for which it calls `pgtrickle.<name>()`; an error if nobody does.
+///
+/// # Safety
+/// `fcinfo` is the server's call information.
+pub unsafe fn trigger_data<'a>(fcinfo: pg_sys::FunctionCallInfo, name: &str) -> &'a pg_sys::TriggerData {
+    // SAFETY: the node tag is checked before the cast; the node lives as long as the call.
+    unsafe {
+        let context = (*fcinfo).context;
+        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
+            ereport!(
+                ERROR,
+                PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+                format!("pgtrickle.{name}() must be called as a trigger")
+            );
+        }
+        &*context.cast::<pg_sys::TriggerData>()
+    }
+}
+
 /// `pgtrickle.image(anyelement) returns bytea`: the bytes of the detoasted value. Strict.
 ///
 /// Two values of one type are the same for this product iff their images are equal (`design-review.md` 12.1).
@@ -309,17 +328,9 @@ fn trigger_depth() -> i32 {
 #[pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn pgt_guard(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-    // SAFETY: the node tag is checked before the cast.
+    // SAFETY: the server calls it so; a trigger's relation is open.
     unsafe {
-        let context = (*fcinfo).context;
-        if context.is_null() || (*context).type_ != pg_sys::NodeTag::T_TriggerData {
-            ereport!(
-                ERROR,
-                PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
-                "pgtrickle.guard() must be called as a trigger"
-            );
-        }
-        let relation = (*context.cast::<pg_sys::TriggerData>()).tg_relation;
+        let relation = trigger_data(fcinfo, "guard").tg_relation;
         let relid = (*relation).rd_id.to_u32();
         // A statement of a user's trigger on the stream table runs one level deeper than the refresh's own.
         if APPLYING.get() != (relid, trigger_depth() - 1) {

@@ -1,9 +1,7 @@
 //! Correlation: which part of a plan looks at outer rows, and pulling correlated conditions to the top.
 
 use crate::expr::{Expr, Piece};
-use crate::plan::{
-    Aggregate, Filter, FrameBound, Join, Plan, Project, RowSource, SemiJoin, TopK, Window, WindowCall,
-};
+use crate::plan::{Aggregate, Filter, Join, Plan, Project, SemiJoin, TopK, Window, WindowCall};
 use crate::types::Column;
 
 /// A plan without outer references whose first columns are the original's, and the conditions (over outer slots and
@@ -29,43 +27,9 @@ pub fn is_correlated(plan: &Plan, depth: u32) -> bool {
     }
 }
 
-/// The node's own expressions ([`Plan::expressions`]), to change them.
-pub(super) fn own_expressions_mut(plan: &mut Plan) -> Vec<&mut Expr> {
-    match plan {
-        Plan::Filter(node) => vec![&mut node.predicate],
-        Plan::Project(node) => node.exprs.iter_mut().map(|(expr, _)| expr).collect(),
-        Plan::Join(node) => node.predicates.iter_mut().collect(),
-        Plan::OuterJoin(node) => node.on.iter_mut().collect(),
-        Plan::SemiJoin(node) => node.on.iter_mut().collect(),
-        Plan::DependentJoin(node) => node.on.iter_mut().collect(),
-        Plan::TopK(node) => node.limit.iter_mut().chain(&mut node.offset).collect(),
-        Plan::Values(node) => node.rows.iter_mut().flatten().collect(),
-        Plan::Expand(node) => {
-            let (calls, item) = match &mut node.rows {
-                RowSource::Functions { calls, .. } => (calls.as_mut_slice(), None),
-                RowSource::Item(item) => ([].as_mut_slice(), Some(item)),
-            };
-            calls.iter_mut().chain(item).chain(node.left.iter_mut().flatten()).collect()
-        }
-        Plan::Repeat(node) => vec![&mut node.count],
-        Plan::Window(node) => node.calls.iter_mut().flat_map(window_expressions_mut).collect(),
-        Plan::Flip(node) => node.on.iter_mut().collect(),
-        Plan::Aggregate(node) => node.calls.iter_mut().flat_map(|call| &mut call.direct_args).collect(),
-        Plan::Source(_)
-        | Plan::Stored(_)
-        | Plan::Delta(_)
-        | Plan::SetOp(_)
-        | Plan::UnionAll(_)
-        | Plan::Recursive(_)
-        | Plan::Round(_)
-        | Plan::Negate(_)
-        | Plan::Old(_) => vec![],
-    }
-}
-
 /// Replaces every expression of a plan, each with the number of dependent joins between it and the plan.
 pub(super) fn map_expressions(plan: &mut Plan, depth: u32, map: &mut impl FnMut(&Expr, u32) -> Expr) {
-    for expr in own_expressions_mut(plan) {
+    for expr in plan.expressions_mut() {
         *expr = map(expr, depth);
     }
     if let Plan::DependentJoin(join) = plan {
@@ -88,11 +52,6 @@ pub(super) fn outward(plan: &Plan) -> Plan {
         })
     });
     moved
-}
-
-pub(super) fn window_expressions_mut(call: &mut WindowCall) -> impl Iterator<Item = &mut Expr> {
-    let offsets = [&mut call.frame.start, &mut call.frame.end].into_iter().filter_map(FrameBound::offset_mut);
-    call.args.iter_mut().chain(&mut call.filter).chain(offsets)
 }
 
 /// Pulls every correlated condition to the top, or `None` where a correlated expression is not a condition that

@@ -19,7 +19,7 @@
 //!
 //! An aggregate over nothing is that of an empty group, so a row without match must not count (`design-review.md` 7.3).
 
-use super::correlation::{Pulled, outward, pull, window_expressions_mut};
+use super::correlation::{Pulled, outward, pull};
 use super::domain::{Domain, outer_columns};
 use crate::expr::Expr;
 use crate::plan::{
@@ -304,7 +304,7 @@ impl Domain {
         partition.extend(self.groupable().into_iter().map(|column| column + width));
         let mut calls = window.calls.clone();
         for call in &mut calls {
-            for expr in window_expressions_mut(call) {
+            for expr in call.expressions_mut() {
                 *expr = self.bind(expr, width);
             }
         }

@@ -3,6 +3,7 @@
 //! The input's change is consolidated by all its columns before the aggregate sees it, and an arrangement stores them
 //! all. Beneath `count(*)` over a join they would be those of every table.
 
+use super::descend::columns_at;
 use crate::expr::Expr;
 use crate::plan::{Aggregate, Plan, Project};
 use std::collections::BTreeSet;
@@ -33,15 +34,13 @@ fn narrow(mut aggregate: Aggregate) -> Aggregate {
         call.order_by.iter_mut().for_each(|key| key.column = place(key.column));
         call.direct_args.iter_mut().for_each(|argument| *argument = argument.map_columns(place));
     }
-    let kept = |&column: &usize| (Expr::column(column, &columns[column]), columns[column].name.clone());
-    let exprs = used.iter().map(kept).collect();
     aggregate.input = Box::new(match *aggregate.input {
         // Two projections in a row are one.
         Plan::Project(project) => Plan::Project(Project {
             exprs: used.iter().map(|&column| project.exprs[column].clone()).collect(),
             input: project.input,
         }),
-        input => Plan::Project(Project { input: Box::new(input), exprs }),
+        input => Plan::Project(Project { exprs: columns_at(&input, used), input: Box::new(input) }),
     });
     aggregate
 }

@@ -5,9 +5,7 @@
 //! joined with them. A correlated aggregate is grouped by the inner columns that equal outer values and joined by them;
 //! where no group exists the aggregate over nothing is supplied: 0 for counts, NULL otherwise.
 
-use super::correlation::{
-    Pulled, correlated_column, is_correlated, map_expressions, outward, own_expressions_mut, pull,
-};
+use super::correlation::{Pulled, correlated_column, is_correlated, map_expressions, outward, pull};
 use super::descend::columns_at;
 use super::domain::{Domain, builtin_call, outer_columns};
 use crate::expr::{Expr, Piece, SortKey};
@@ -396,7 +394,7 @@ fn lateral_functions(
     let width = left.columns().len();
     let input = Box::new(lateral(left, &expand.input, &[], join)?);
     let mut expanded = Plan::Expand(Expand { input, ..expand.clone() });
-    for expr in own_expressions_mut(&mut expanded) {
+    for expr in expanded.expressions_mut() {
         *expr = bind(expr, width);
     }
     Ok(filtered(expanded, on))

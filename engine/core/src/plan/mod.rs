@@ -6,6 +6,7 @@
 
 mod derive;
 pub mod text;
+mod walk;
 
 use crate::expr::{Expr, SortKey};
 use crate::types::{Column, FunctionRef, SourceId, StageId, TypeRef};
@@ -382,6 +383,13 @@ impl WindowCall {
     /// Arguments, filter, and the offsets of the frame.
     pub fn expressions(&self) -> impl Iterator<Item = &Expr> {
         self.args.iter().chain(&self.filter).chain(self.frame.offsets())
+    }
+
+    /// [`WindowCall::expressions`], to change them.
+    pub fn expressions_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        let ends = [&mut self.frame.start, &mut self.frame.end];
+        let offsets = ends.into_iter().filter_map(FrameBound::offset_mut);
+        self.args.iter_mut().chain(&mut self.filter).chain(offsets)
     }
 }
 

@@ -373,7 +373,7 @@ impl<'a> Lowering<'a> {
     /// A condition: some row of `right` matches a row with `left` columns.
     fn exists(&mut self, left: &[String], right: &Plan, on: &[Expr]) -> Result<String, NotLowerable> {
         let mut right = self.single(right)?;
-        let columns: Vec<String> = left.iter().chain(&right.columns).cloned().collect();
+        let columns = concatenated(left, &right);
         right.conditions.extend(on.iter().map(|predicate| substitute(predicate, &columns)));
         if right.is_plain() {
             return Ok(format!("EXISTS (SELECT 1{})", right.from_where()));
@@ -394,7 +394,7 @@ impl<'a> Lowering<'a> {
         let mut changed = self.single(delta)?;
         let net = self.alias();
         let outside = block.columns.len();
-        let columns: Vec<String> = block.columns.iter().chain(&changed.columns).cloned().collect();
+        let columns = concatenated(&block.columns, &changed);
         let met = probe::meets(on, &columns, &changed, |column| column.checked_sub(outside));
         changed.conditions.extend(met);
         let sum = correlated(changed, &block.columns, on, |changed| {
@@ -598,9 +598,14 @@ fn correlated(
     on: &[Expr],
     render: impl FnOnce(&Block) -> String,
 ) -> String {
-    let columns: Vec<String> = outer.iter().chain(&inner.columns).cloned().collect();
+    let columns = concatenated(outer, &inner);
     inner.conditions.extend(on.iter().map(|predicate| substitute(predicate, &columns)));
     render(&inner)
+}
+
+/// The columns that a condition over an outer row and a block's row ranges over.
+fn concatenated(outer: &[String], inner: &Block) -> Vec<String> {
+    outer.iter().chain(&inner.columns).cloned().collect()
 }
 
 fn item_text(block: &Block) -> String {

@@ -72,10 +72,6 @@ impl StageSql for AggregateStage<'_> {
         }
     }
 
-    fn input_name(&self) -> String {
-        self.name("input")
-    }
-
     fn steps(&self, input: &str, into: &str) -> Vec<Step> {
         let mut steps = vec![self.groups()];
         steps.push(self.step(
@@ -127,18 +123,12 @@ impl StageSql for AggregateStage<'_> {
         let filled = self.name("filled");
         let insert = format!("INSERT INTO {} ({names}) SELECT {names} FROM {filled}", self.table);
         vec![
-            Step {
-                when: None,
-                ..self.step("compute", Identity::Owner, Action::Select { into: filled, columns, sql })
-            },
-            Step {
-                when: None,
-                ..self.step(
-                    "fill",
-                    Identity::Extension,
-                    Action::Modify { sql: insert, expect: None, counts: Counts::State },
-                )
-            },
+            self.always("compute", Identity::Owner, Action::Select { into: filled, columns, sql }),
+            self.always(
+                "fill",
+                Identity::Extension,
+                Action::Modify { sql: insert, expect: None, counts: Counts::State },
+            ),
         ]
     }
 
@@ -192,10 +182,6 @@ impl AggregateStage<'_> {
             accumulator.output(&column(rows), |suffix| column(&format!("{prefix}{suffix}")))
         });
         keys.chain(calls).collect()
-    }
-
-    fn name(&self, what: &str) -> String {
-        format!("pgt_{what}_{}", self.id.0)
     }
 
     fn state_columns(&self, prefix: &str) -> Vec<RelationColumn> {
@@ -460,14 +446,5 @@ impl AggregateStage<'_> {
             .iter()
             .map(|accumulator| (accumulator.call.name.clone(), accumulator.class))
             .collect()
-    }
-
-    fn step(&self, label: &str, identity: Identity, action: Action) -> Step {
-        Step {
-            label: format!("stage {}: {label}", self.id.0),
-            identity,
-            when: Some(self.input_name()),
-            action,
-        }
     }
 }

@@ -12,6 +12,7 @@
 //! several sources, from an expression or from a stage, it can be NULL, or there is no index. The choice is made when the
 //! state is created and stays as it is, whatever becomes of the indexes.
 
+use super::definitions;
 use crate::apply::{MAX_ARGUMENTS, change_columns};
 use crate::program::{Action, Counts, Identity, RelationColumn, Step};
 use crate::sql::identity::{consolidate, identical};
@@ -43,12 +44,10 @@ pub struct Arrangement<'a> {
 impl Arrangement<'_> {
     /// Statements that create the table and its index.
     pub fn ddl(&self) -> Vec<String> {
-        let columns = self.columns.iter().enumerate().map(|(index, column)| {
-            let not_null = if column.nullable { "" } else { " NOT NULL" };
-            format!("{} {}{not_null}", column_name(index), column.ty.definition())
-        });
         let number = |name: &str| format!("{name} pg_catalog.int8 NOT NULL");
-        let columns = list(["h", "r"].map(number).into_iter().chain(columns).chain([number(WEIGHT)]));
+        let columns = list(
+            ["h", "r"].map(number).into_iter().chain(definitions(&self.columns)).chain([number(WEIGHT)]),
+        );
         vec![
             format!("CREATE TABLE {} ({columns}) WITH (fillfactor = 90)", self.table),
             format!("CREATE INDEX ON {} (h, r)", self.table),

@@ -17,11 +17,11 @@ pub mod window;
 use crate::delta::TIME;
 use crate::expr::{Expr, SortKey};
 use crate::plan::{AggCall, Aggregate, Plan, Recursive, Stored, TopK, Window, WindowCall};
-use crate::program::Step;
+use crate::program::{Action, Identity, Step};
 use crate::query::{Construct, Unsupported};
 use crate::refusal::Refusal;
-use crate::sql::list;
 use crate::sql::lower::StoredRelation;
+use crate::sql::{column_name, list};
 use crate::types::{Column, StageId, TypeRef};
 use std::collections::BTreeSet;
 
@@ -44,7 +44,24 @@ pub trait StageSql {
     fn stored(&self, alias: &str) -> StoredRelation;
 
     /// The relation that must hold the consolidated change of the input.
-    fn input_name(&self) -> String;
+    fn input_name(&self) -> String {
+        self.name("input")
+    }
+
+    /// The stage's own relation for this purpose.
+    fn name(&self, what: &str) -> String {
+        format!("pgt_{what}_{}", self.id().0)
+    }
+
+    /// A step to be made whatever has changed.
+    fn always(&self, label: &str, identity: Identity, action: Action) -> Step {
+        Step { label: format!("stage {}: {label}", self.id().0), identity, when: None, action }
+    }
+
+    /// A step to be made if the input changes.
+    fn step(&self, label: &str, identity: Identity, action: Action) -> Step {
+        Step { when: Some(self.input_name()), ..self.always(label, identity, action) }
+    }
 
     /// The steps from the input's change to the output's change (relation `into`) and the new state. `input` is the
     /// stage's input after the change, as a query with columns `c1..cn`.
@@ -72,6 +89,14 @@ pub trait StageSql {
     fn lookup(&self, _given: &BTreeSet<usize>) -> Lookup {
         Lookup::Scan
     }
+}
+
+/// The definitions of `c1..cn` in a table that keeps rows of these columns.
+fn definitions(columns: &[Column]) -> impl Iterator<Item = String> {
+    columns.iter().enumerate().map(|(index, column)| {
+        let not_null = if column.nullable { "" } else { " NOT NULL" };
+        format!("{} {}{not_null}", column_name(index), column.ty.definition())
+    })
 }
 
 /// How rows of a stage's output are found.

@@ -30,7 +30,7 @@
 
 pub mod carry;
 
-use super::{Lookup, StageSql};
+use super::{Lookup, StageSql, definitions};
 use crate::apply::{MAX_ARGUMENTS, change_columns};
 use crate::program::{Action, Counts, Identity, RelationColumn, Step};
 use crate::sql::identity::{consolidate, grouping_equal, identical};
@@ -62,11 +62,7 @@ impl StageSql for RecursionStage<'_> {
     fn ddl(&self) -> Vec<String> {
         let numbers = ["h", "k", "n", "d"].map(|name| format!("{name} pg_catalog.int8 NOT NULL"));
         let flags = self.flags().into_iter().map(|name| format!("{name} pg_catalog.bool NOT NULL"));
-        let columns = self.columns.iter().enumerate().map(|(index, column)| {
-            let not_null = if column.nullable { "" } else { " NOT NULL" };
-            format!("{} {}{not_null}", column_name(index), column.ty.definition())
-        });
-        let columns = list(numbers.into_iter().chain(flags).chain(columns));
+        let columns = list(numbers.into_iter().chain(flags).chain(definitions(&self.columns)));
         vec![
             format!("CREATE TABLE {} ({columns}) WITH (fillfactor = 70)", self.table),
             format!("CREATE INDEX ON {} (h, k)", self.table),
@@ -100,7 +96,7 @@ impl StageSql for RecursionStage<'_> {
             format!("SELECT {kept} FROM {found} x WHERE false"),
         );
         let add = Action::Append { into: log.clone(), sql: format!("SELECT {kept} FROM {change} x") };
-        let add = self.when(&change, self.step("note the change", Identity::Owner, add));
+        let add = self.when(&change, self.always("note the change", Identity::Owner, add));
         let mut steps = vec![begin];
         steps.extend(self.place());
         steps.push(self.rounds(vec![add]));
@@ -125,21 +121,9 @@ impl StageSql for RecursionStage<'_> {
     }
 
     fn lookup(&self, given: &BTreeSet<usize>) -> Lookup {
-        let given: Vec<usize> = given.iter().copied().filter(|column| *column < self.columns.len()).collect();
-        let ty = |column: usize| &self.columns[column].ty;
-        let compact: Vec<usize> =
-            given.iter().copied().filter(|&column| ty(column).ordered && ty(column).is_compact()).collect();
-        if !compact.is_empty() {
-            let columns = list(compact.into_iter().map(column_name));
-            return Lookup::CreateIndex(format!("CREATE INDEX ON {} ({columns})", self.table));
-        }
-        match given.into_iter().find(|&column| ty(column).hashable) {
-            Some(column) => {
-                let column = column_name(column);
-                Lookup::CreateIndex(format!("CREATE INDEX ON {} USING hash ({column})", self.table))
-            }
-            None => Lookup::Scan,
-        }
+        let given = given.iter().filter(|&&column| column < self.columns.len());
+        let columns = given.map(|&column| (column_name(column), &self.columns[column].ty));
+        Lookup::by_columns(&self.table, &columns.collect::<Vec<_>>())
     }
 }
 
@@ -256,7 +240,7 @@ impl RecursionStage<'_> {
             round,
             steps,
         };
-        self.step("rounds", Identity::Owner, action)
+        self.always("rounds", Identity::Owner, action)
     }
 
     /// Takes what is pending in the round, and finds by how much the round changes.
@@ -301,7 +285,7 @@ impl RecursionStage<'_> {
         let delete = format!("DELETE FROM {table} AS s USING {rows} AS e WHERE s.ctid = e.t AND e.n1 = 0");
         let mut steps = vec![
             self.select("rows of the round", &rows, relation, pending),
-            self.step("no negative derivations", Identity::Owner, check),
+            self.always("no negative derivations", Identity::Owner, check),
             self.select("change of the round", &change, self.derived_columns(), change_sql),
         ];
         if !self.all {
@@ -331,25 +315,17 @@ impl RecursionStage<'_> {
         vec![select, self.when(&moved, self.modify("look at them again", mark))]
     }
 
-    fn name(&self, what: &str) -> String {
-        format!("pgt_{what}_{}", self.id.0)
-    }
-
     fn select(&self, label: &str, into: &str, columns: Vec<RelationColumn>, sql: String) -> Step {
-        self.step(label, Identity::Owner, Action::Select { into: into.to_owned(), columns, sql })
+        self.always(label, Identity::Owner, Action::Select { into: into.to_owned(), columns, sql })
     }
 
     fn modify(&self, label: &str, sql: String) -> Step {
         let action = Action::Modify { sql, expect: None, counts: Counts::State };
-        self.step(label, Identity::Extension, action)
+        self.always(label, Identity::Extension, action)
     }
 
     fn when(&self, relation: &str, step: Step) -> Step {
         Step { when: Some(relation.to_owned()), ..step }
-    }
-
-    fn step(&self, label: &str, identity: Identity, action: Action) -> Step {
-        Step { label: format!("stage {}: {label}", self.id.0), identity, when: None, action }
     }
 }
 

@@ -12,9 +12,9 @@
 //! WITH TIES keeps the user's order: rows that are equal in it are *peers*, the prefix consists of whole groups of
 //! peers, and the output reaches to the end of the group that holds its last row. Otherwise every row is its own group.
 
-use super::StageSql;
 use super::accumulator::sort_key;
 use super::arrangement::Arrangement;
+use super::{StageSql, definitions};
 use crate::apply::change_columns;
 use crate::expr::{Expr, SortKey};
 use crate::program::{Action, Counts, Identity, RelationColumn, Step};
@@ -45,12 +45,7 @@ impl StageSql for TopKStage<'_> {
     }
 
     fn ddl(&self) -> Vec<String> {
-        let columns = self
-            .columns
-            .iter()
-            .enumerate()
-            .map(|(index, column)| format!("{} {}", column_name(index), column.ty.definition()));
-        let columns = list(columns.chain([
+        let columns = list(definitions(self.columns).chain([
             format!("{WEIGHT} pg_catalog.int8 NOT NULL"),
             "complete pg_catalog.bool NOT NULL".to_owned(),
             "h pg_catalog.int8 NOT NULL".to_owned(),
@@ -68,10 +63,6 @@ impl StageSql for TopKStage<'_> {
             columns: self.column_list(&format!("{alias}.")),
             multiplicity: Some(format!("{alias}.{WEIGHT}")),
         }
-    }
-
-    fn input_name(&self) -> String {
-        self.name("input")
     }
 
     fn rereads_by(&self) -> Option<&[usize]> {
@@ -238,10 +229,7 @@ impl StageSql for TopKStage<'_> {
         let compute =
             Action::Select { into: filled.clone(), columns: self.prefix_columns(), sql: self.read(input) };
         let fill = Action::Modify { sql: self.insert_from(&filled), expect: None, counts: Counts::State };
-        vec![
-            Step { when: None, ..self.step("compute", Identity::Owner, compute) },
-            Step { when: None, ..self.step("fill", Identity::Extension, fill) },
-        ]
+        vec![self.always("compute", Identity::Owner, compute), self.always("fill", Identity::Extension, fill)]
     }
 }
 
@@ -339,10 +327,6 @@ impl TopKStage<'_> {
         same.collect::<Vec<_>>().join(" AND ")
     }
 
-    fn name(&self, what: &str) -> String {
-        format!("pgt_{what}_{}", self.id.0)
-    }
-
     fn column_list(&self, prefix: &str) -> Vec<String> {
         (0..self.columns.len()).map(|index| format!("{prefix}{}", column_name(index))).collect()
     }
@@ -437,14 +421,5 @@ impl TopKStage<'_> {
             list(self.column_list("")),
             list(self.column_list("n.")),
         )
-    }
-
-    fn step(&self, label: &str, identity: Identity, action: Action) -> Step {
-        Step {
-            label: format!("stage {}: {label}", self.id.0),
-            identity,
-            when: Some(self.input_name()),
-            action,
-        }
     }
 }

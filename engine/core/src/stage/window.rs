@@ -24,7 +24,7 @@ mod position;
 mod region;
 pub mod span;
 
-use super::{Lookup, Recomputes, StageSql, is_key};
+use super::{Lookup, Recomputes, StageSql, definitions, is_key};
 use crate::apply::change_columns;
 use crate::expr::SortKey;
 use crate::plan::WindowCall;
@@ -62,13 +62,9 @@ impl StageSql for WindowStage<'_> {
     }
 
     fn ddl(&self) -> Vec<String> {
-        let columns = self
-            .output
-            .iter()
-            .enumerate()
-            .map(|(index, column)| format!("{} {}", column_name(index), column.ty.definition()));
         let hash = self.has_hash().then(|| "h pg_catalog.int8 NOT NULL".to_owned());
-        let columns = list(columns.chain([format!("{WEIGHT} pg_catalog.int8 NOT NULL")]).chain(hash));
+        let columns =
+            list(definitions(&self.output).chain([format!("{WEIGHT} pg_catalog.int8 NOT NULL")]).chain(hash));
         let mut statements = vec![format!("CREATE TABLE {} ({columns})", self.table)];
         let hash = self.has_hash().then(|| "h".to_owned());
         let positions = self.span.iter().flat_map(|span| span.positions.index_elements());
@@ -85,10 +81,6 @@ impl StageSql for WindowStage<'_> {
             columns: self.names(&format!("{alias}.")),
             multiplicity: (!self.is_keyed).then(|| format!("{alias}.{WEIGHT}")),
         }
-    }
-
-    fn input_name(&self) -> String {
-        self.name("input")
     }
 
     fn recomputes(&self) -> Recomputes {
@@ -179,10 +171,7 @@ impl StageSql for WindowStage<'_> {
         let fill =
             format!("INSERT INTO {} ({names}) SELECT {} FROM {filled} n", self.table, self.state_names("n."));
         let fill = Action::Modify { sql: fill, expect: None, counts: Counts::State };
-        vec![
-            Step { when: None, ..self.step("compute", Identity::Owner, compute) },
-            Step { when: None, ..self.step("fill", Identity::Extension, fill) },
-        ]
+        vec![self.always("compute", Identity::Owner, compute), self.always("fill", Identity::Extension, fill)]
     }
 }
 
@@ -194,10 +183,6 @@ impl WindowStage<'_> {
     /// Rows are found by the hash of their partition, if there is more than one.
     fn has_hash(&self) -> bool {
         !self.partition.is_empty()
-    }
-
-    fn name(&self, what: &str) -> String {
-        format!("pgt_{what}_{}", self.id.0)
     }
 
     /// Output columns of a relation with `prefix`.
@@ -305,14 +290,5 @@ impl WindowStage<'_> {
                 ),
             ),
         ]
-    }
-
-    fn step(&self, label: &str, identity: Identity, action: Action) -> Step {
-        Step {
-            label: format!("stage {}: {label}", self.id.0),
-            identity,
-            when: Some(self.input_name()),
-            action,
-        }
     }
 }

@@ -8,7 +8,7 @@ use crate::sql::identity::{identical, image, images};
 use crate::sql::lower::substitute;
 use crate::sql::{column_name, list};
 use crate::stage::accumulator::sort_key;
-use crate::stage::is_total;
+use crate::stage::{StageSql, is_total};
 use std::collections::BTreeSet;
 
 impl WindowStage<'_> {
