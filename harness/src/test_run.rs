@@ -45,6 +45,11 @@ const THREADS_VARIABLE: &str = "NEXTEST_TEST_THREADS";
 /// Proptest's own variable for the seed of random tests.
 const SEED_VARIABLE: &str = "PROPTEST_RNG_SEED";
 
+/// How far random tests with a server go on all versions but the newest: no rule depends on the version, so what they
+/// find they find there too. Each is set unless the caller has set it.
+const OLDER_VERSIONS: [(&str, &str); 3] =
+    [("PROPTEST_CASES", "20"), ("PG_TRICKLE_BATCHES", "10"), ("PG_TRICKLE_FRONTIER_REFRESHES", "150")];
+
 /// What one call of nextest came to.
 pub struct Outcome {
     title: String,
@@ -74,11 +79,14 @@ impl TestArguments {
         for version in &supply(&[DEFAULT_MAJOR], wanted_backend()?)? {
             prepare(version)?;
         }
-        let mut outcomes = vec![nextest.run("unversioned", "-", &format!("not ({SERVER_TESTS})"), None)?];
-        for version in &versions {
-            if !matches!(version.supply, Supply::Missing(_)) {
-                outcomes.push(run_on(version, &nextest));
-            }
+        let unversioned = format!("not ({SERVER_TESTS})");
+        let mut outcomes =
+            vec![nextest.run_with("unversioned", "-", &unversioned, None, &[], &mut |_| {})?];
+        let present: Vec<&Version> =
+            versions.iter().filter(|version| !matches!(version.supply, Supply::Missing(_))).collect();
+        let newest = present.iter().map(|version| version.major).max();
+        for version in present {
+            outcomes.push(run_on(version, &nextest, newest == Some(version.major)));
         }
         report(&outcomes, &versions);
         let complete =
@@ -89,10 +97,10 @@ impl TestArguments {
 }
 
 /// Runs the server tests on one version. A version whose server cannot be started has failed; the others still run.
-fn run_on(version: &Version, nextest: &Nextest) -> Outcome {
+fn run_on(version: &Version, nextest: &Nextest, is_newest: bool) -> Outcome {
     let title = format!("PostgreSQL {}", version.major);
     let started = Instant::now();
-    try_on(version, nextest, &title).unwrap_or_else(|error| {
+    try_on(version, nextest, &title, is_newest).unwrap_or_else(|error| {
         say(format_args!("{title}: {error:#}"));
         Outcome {
             title,
@@ -105,12 +113,16 @@ fn run_on(version: &Version, nextest: &Nextest) -> Outcome {
     })
 }
 
-fn try_on(version: &Version, nextest: &Nextest, title: &str) -> Result<Outcome> {
+fn try_on(version: &Version, nextest: &Nextest, title: &str, is_newest: bool) -> Result<Outcome> {
     // Test processes run in parallel, each with several sessions.
     let options = ClusterOptions::default().set("max_connections", 200);
     let cluster = StartedCluster::start(version, &options)?;
     let description = serde_json::to_string(&cluster.share())?;
-    let outcome = nextest.run(title, &version.supply.to_string(), SERVER_TESTS, Some(&description))?;
+    let limits = OLDER_VERSIONS.iter().filter(|(name, _)| !is_newest && std::env::var_os(name).is_none());
+    let settings: Vec<(&str, String)> = limits.map(|(name, value)| (*name, value.to_string())).collect();
+    let server = version.supply.to_string();
+    let outcome =
+        nextest.run_with(title, &server, SERVER_TESTS, Some(&description), &settings, &mut |_| {})?;
     if !outcome.succeeded {
         match cluster.keep_log() {
             Ok(path) => say(format_args!("the log of {title} is kept as {}", path.display())),
@@ -143,10 +155,6 @@ impl Nextest {
             duckdb: duckdb::get().context("the oracle needs DuckDB")?,
             extra,
         })
-    }
-
-    fn run(&self, title: &str, server: &str, filter: &str, cluster: Option<&str>) -> Result<Outcome> {
-        self.run_with(title, server, filter, cluster, &[], &mut |_| {})
     }
 
     /// Runs the tests that `filter` selects, with more environment variables; every line of the output is shown to
