@@ -19,12 +19,15 @@ use pg_trickle_core::types::{SourceId, Volatility};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
+use std::time::Instant;
 
 /// Changed sources, and whether the table has a unique constraint besides its key.
 type DeltaKey = (BTreeSet<SourceId>, bool);
 
 /// Everything derived from a stream table's definition.
 pub struct Compiled {
+    /// The stream table, for messages.
+    name: String,
     /// The query with today's names.
     pub query_sql: String,
     pub sources: Vec<SourceInfo>,
@@ -68,7 +71,14 @@ impl Compiled {
         if let Some(program) = self.deltas.borrow().get(&key) {
             return Ok(program.clone());
         }
+        let clock = Instant::now();
         let program = Rc::new(maintenance.delta(changed, options)?);
+        pgrx::debug1!(
+            "pg_trickle compiled {} for {} changed sources in {:.1} ms",
+            self.name,
+            changed.len(),
+            clock.elapsed().as_secs_f64() * 1e3
+        );
         self.deltas.borrow_mut().insert(key, program.clone());
         Ok(program)
     }
@@ -90,7 +100,10 @@ pub fn load(executor: &Executor, stream_table: &StreamTable) -> Result<Rc<Compil
     if let Some(found) = CACHE.with_borrow(|cache| cache.get(&key).cloned()) {
         return Ok(found);
     }
+    let clock = Instant::now();
     let compiled = Rc::new(compile(executor, stream_table)?);
+    let milliseconds = clock.elapsed().as_secs_f64() * 1e3;
+    pgrx::debug1!("pg_trickle analysed {} in {milliseconds:.1} ms", compiled.name);
     CACHE.with_borrow_mut(|cache| cache.insert(key, compiled.clone()));
     Ok(compiled)
 }
@@ -152,5 +165,6 @@ fn compile(executor: &Executor, stream_table: &StreamTable) -> Result<Compiled> 
     // The stored key is the one the indexes and the apply programs were made for.
     let shape = TableShape { columns: analyzed.columns, key: stream_table.key.clone() };
     let (sources, deltas) = (analyzed.sources, RefCell::default());
-    Ok(Compiled { query_sql, sources, shape, maintenance, volatile, is_still, deltas })
+    let name = stream_table.display_name();
+    Ok(Compiled { name, query_sql, sources, shape, maintenance, volatile, is_still, deltas })
 }
