@@ -24,6 +24,10 @@ lint:
 replay *arguments:
     ./harness/run replay {{arguments}}
 
+# Compares everything on every version and publishes it: target/report/index.html. Also: report check, report diff A B.
+report *arguments:
+    ./harness/run report {{arguments}}
+
 # Random queries and histories for as long as asked: --minutes N, --seed S.
 fuzz *arguments:
     ./harness/run fuzz {{arguments}}

@@ -10,6 +10,11 @@ pub trait Workload: Send + Sync {
     /// The name on a command line, which also begins the names of stream tables: `tpch`.
     fn name(&self) -> &'static str;
 
+    /// The name of its page in a report, by which variants of one corpus are told apart.
+    fn page(&self) -> &'static str {
+        self.name()
+    }
+
     /// The name in a report: `TPC-H`.
     fn title(&self) -> &'static str;
 

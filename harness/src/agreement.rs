@@ -74,8 +74,8 @@ pub enum RefreshOrder {
     ConsumersFirst,
 }
 
-/// Refreshes every stream table.
-pub fn refresh_all(client: &mut Client, order: RefreshOrder) -> Result<()> {
+/// Refreshes every stream table, and returns their number.
+pub fn refresh_all(client: &mut Client, order: RefreshOrder) -> Result<usize> {
     let mut tables = stream_tables(client)?;
     if order == RefreshOrder::ConsumersFirst {
         tables.reverse();
@@ -85,7 +85,7 @@ pub fn refresh_all(client: &mut Client, order: RefreshOrder) -> Result<()> {
             .execute("SELECT pgtrickle.refresh_stream_table($1)", &[&table.name])
             .with_context(|| format!("refresh of {}", table.name))?;
     }
-    Ok(())
+    Ok(tables.len())
 }
 
 /// What a comparison has to know beyond the catalog. Names are as in [`StreamTable::name`].
@@ -97,11 +97,12 @@ pub struct Expectations {
     pub by_value: Vec<String>,
 }
 
-/// Compares every stream table with its query at one snapshot. An error lists the rows that differ.
-pub fn check_all(client: &mut Client, expectations: &Expectations) -> Result<()> {
+/// Compares every stream table with its query at one snapshot, and returns their names. An error lists the rows that
+/// differ.
+pub fn check_all(client: &mut Client, expectations: &Expectations) -> Result<Vec<String>> {
     let mut snapshot =
         client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start()?;
-    let mut wrong = Vec::new();
+    let (mut wrong, mut compared) = (Vec::new(), Vec::new());
     for table in stream_tables(&mut snapshot)? {
         let query = expectations.queries.get(&table.name).unwrap_or(&table.query);
         let expected = fetch(&mut snapshot, query)?;
@@ -114,15 +115,17 @@ pub fn check_all(client: &mut Client, expectations: &Expectations) -> Result<()>
         if !verdict.is_equal() {
             wrong.push(format!("{} is not its query:\n{verdict}", table.name));
         }
+        compared.push(table.name);
     }
     snapshot.commit()?;
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
     }
-    Ok(())
+    Ok(compared)
 }
 
-fn by_value(expected: &Typed, found: &Typed) -> Verdict {
+/// Compares two results with numbers by value in place of text.
+pub fn by_value(expected: &Typed, found: &Typed) -> Verdict {
     let equalities: Vec<Equality> = expected
         .types
         .iter()

@@ -7,6 +7,7 @@
 
 pub mod agreement;
 pub mod cluster;
+pub mod compatibility;
 pub mod corpus;
 pub mod demo;
 pub mod fuzz;
@@ -16,6 +17,7 @@ pub mod mutants;
 pub mod package;
 pub mod process;
 pub mod provision;
+pub mod publish;
 pub mod replay;
 pub mod report;
 pub mod serve;

@@ -10,6 +10,7 @@ use pg_trickle_harness::fuzz::FuzzArguments;
 use pg_trickle_harness::lint::LintArguments;
 use pg_trickle_harness::mutants::MutantsArguments;
 use pg_trickle_harness::provision::command::ProvisionArguments;
+use pg_trickle_harness::publish::ReportArguments;
 use pg_trickle_harness::replay::{AnswersOptions, ReplayArguments};
 use pg_trickle_harness::serve::ServeArguments;
 use pg_trickle_harness::test_run::TestArguments;
@@ -42,6 +43,8 @@ enum Command {
     Mutants(MutantsArguments),
     /// Replay a corpus under change and let two oracles judge every stream table after every refresh.
     Replay(ReplayArguments),
+    /// Run a selection of everything and publish what was compared: a static site with its figures as JSON.
+    Report(ReportArguments),
     /// Start a server with the extension and print how to connect; Ctrl-C stops it.
     Serve(ServeArguments),
 }
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         Command::Fuzz(arguments) => arguments.run(),
         Command::Mutants(arguments) => arguments.run(),
         Command::Replay(arguments) => arguments.run(),
+        Command::Report(arguments) => arguments.run(),
         Command::Serve(arguments) => arguments.run(),
     };
     outcome.unwrap_or_else(|error| {

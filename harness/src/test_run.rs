@@ -37,7 +37,7 @@ pub const PACKAGES: [&str; 5] =
 
 /// Tests that run once per server version, in the filter language of nextest: the integration tests, without those
 /// that need no server or choose its version themselves.
-const SERVER_TESTS: &str = "package(pg_trickle_harness) & kind(test) - (package(pg_trickle_harness) & (binary(tidy) | binary(replay)))";
+const SERVER_TESTS: &str = "package(pg_trickle_harness) & kind(test) - (package(pg_trickle_harness) & (binary(tidy) | binary(replay) | binary(report)))";
 
 /// Nextest's own variable for the number of tests at a time.
 const THREADS_VARIABLE: &str = "NEXTEST_TEST_THREADS";

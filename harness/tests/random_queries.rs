@@ -55,6 +55,8 @@ fn follow(make: Make) -> Result<()> {
         refusals: BTreeMap::new(),
         maintained: 0,
         changed: 0,
+        refreshed: 0,
+        compared: 0,
     });
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../oracle/proptest-regressions/random_queries.txt");
     let mut config = Config {
@@ -70,7 +72,10 @@ fn follow(make: Make) -> Result<()> {
         state.borrow_mut().case(&seed, make).map_err(|error| TestCaseError::fail(format!("{error:#}")))
     });
     let state = state.into_inner();
-    println!("{} of {cases} queries maintained, {} results changed", state.maintained, state.changed);
+    println!(
+        "{} queries maintained, {} results changed, {} refreshes, {} comparisons; {cases} cases",
+        state.maintained, state.changed, state.refreshed, state.compared
+    );
     anyhow::ensure!(cases < 50 || state.maintained * 5 > cases as usize, "too few queries are maintained");
     for (reason, count) in &state.refusals {
         println!("{count:6} refused: {reason}");
@@ -87,6 +92,8 @@ struct State {
     refusals: BTreeMap<String, usize>,
     maintained: usize,
     changed: usize,
+    refreshed: usize,
+    compared: usize,
 }
 
 impl State {
@@ -131,6 +138,7 @@ impl State {
         script.done.push(create);
         self.maintained += 1;
         let mut before = script.compare(&query)?;
+        self.compared += 1;
         for batch in 0..=BATCHES {
             if batch > 0 && batch < BATCHES {
                 world.advance(&mut changes);
@@ -146,6 +154,8 @@ impl State {
             script.run("SELECT pgtrickle.refresh_stream_table('random.st')")?;
             let after = script.compare(&query)?;
             script.maintained_by_changes()?;
+            self.refreshed += 1;
+            self.compared += 1;
             self.changed += usize::from(after != before);
             before = after;
         }

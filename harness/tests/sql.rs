@@ -27,8 +27,8 @@ macro_rules! folders {
 }
 
 folders!(
-    aggregate, apply, capture, chain, distinct, expand, join, lifecycle, linear, polling, recursion, set_op,
-    shape, subquery, time, top_k, union, window,
+    aggregate, apply, capture, chain, distinct, expand, join, lifecycle, linear, mode, polling, recursion,
+    set_op, shape, subquery, time, top_k, union, window,
 );
 
 /// One script for each mistake that was made and corrected.

@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use pg_trickle_core::refusal::{Refusal, Scope};
 use pg_trickle_harness::cluster::test_database;
+use pg_trickle_harness::compatibility::{self, Refused};
 
 /// Folders outside `engine/src/pg` that name the server's bindings, with the reason. The list only gets shorter.
 const BINDINGS_ALLOWED: &[(&str, &str)] = &[
@@ -294,6 +295,29 @@ fn page_of_limits_lists_every_refusal() -> Result<()> {
     }
     let different = page.lines().zip(original.lines()).find(|(made, found)| made != found);
     anyhow::bail!("docs/limits.md is not what REWRITE_LIMITS=1 makes of it; first difference: {different:?}")
+}
+
+/// `docs/compatibility.md` is what the scripts prove. With `REWRITE_COMPATIBILITY=1` it is written anew.
+#[test]
+fn page_of_compatibility_is_what_scripts_prove() -> Result<()> {
+    let refused = Refusal::ALL.iter().filter_map(|refusal| {
+        let under_auto = match refusal.scope() {
+            Scope::EveryMode => "refused",
+            Scope::Differential => "recomputed",
+            Scope::Guard => return None,
+        };
+        Some(Refused { text: refusal.text().to_owned(), under_auto })
+    });
+    let made = compatibility::page(&root(), &refused.collect::<Vec<_>>())?;
+    let path = root().join("docs/compatibility.md");
+    if fs::read_to_string(&path).is_ok_and(|found| found == made) {
+        return Ok(());
+    }
+    if std::env::var_os("REWRITE_COMPATIBILITY").is_some() {
+        fs::write(path, made)?;
+        return Ok(());
+    }
+    anyhow::bail!("docs/compatibility.md is not what REWRITE_COMPATIBILITY=1 makes of it")
 }
 
 /// Each refusal that is not only a guard is provoked by a script, which shows its text.

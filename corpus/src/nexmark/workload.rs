@@ -65,6 +65,10 @@ impl Workload for Nexmark {
         "nexmark"
     }
 
+    fn page(&self) -> &'static str {
+        if self.shape.is_keyless { "nexmark-keyless" } else { "nexmark" }
+    }
+
     fn title(&self) -> &'static str {
         "Nexmark"
     }

@@ -23,6 +23,9 @@ pub struct Explanation {
     query: String,
     key: Option<Vec<String>>,
     state_tables: Vec<String>,
+    /// The plan of the result over stages and sources, and that of each stage.
+    plan: Option<String>,
+    stages: Vec<String>,
     sources: Vec<SourceExplanation>,
 }
 
@@ -63,6 +66,7 @@ pub fn explain(executor: &Executor, stream_table: &StreamTable) -> Result<Explan
             steps: program.map_or_else(Vec::new, |program| steps(&program)),
         }
     });
+    let staged = compiled.maintenance.as_ref().ok().filter(|_| differential).map(|plan| plan.staged());
     let names = |key: &Vec<usize>| {
         key.iter().map(|&position| compiled.shape.columns[position].name.clone()).collect()
     };
@@ -76,6 +80,10 @@ pub fn explain(executor: &Executor, stream_table: &StreamTable) -> Result<Explan
         query: compiled.query_sql.clone(),
         key: stream_table.key.as_ref().map(names),
         state_tables: stream_table.state_tables.clone(),
+        plan: staged.map(|staged| staged.result.to_string()),
+        stages: staged.map_or_else(Vec::new, |staged| {
+            staged.stages.iter().map(|stage| stage.plan().to_string()).collect()
+        }),
         sources: sources.collect(),
     })
 }
@@ -152,6 +160,7 @@ impl Explanation {
             "stream_table": self.name, "mode": self.mode, "effective_mode": self.effective_mode,
             "reason": self.reason, "schedule": self.schedule, "original_query": self.original_query,
             "query": self.query, "key": self.key, "state_tables": self.state_tables,
+            "plan": self.plan, "stages": self.stages,
             "sources": sources,
         })
         .to_string()

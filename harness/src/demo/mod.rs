@@ -24,8 +24,9 @@ use crate::provision::cache::checkout;
 use crate::provision::{debian, plan};
 use crate::replay::{
     Mode, Oracles, Session, Subject, commit, failures, load, measured_cycle, milliseconds, no_change,
+    settings,
 };
-use crate::report::{Populated, QueryRun, Report, Scheduled, ServerRun};
+use crate::report::{Populated, QueryRun, Report, Scheduled, ServerRun, Site};
 
 /// What `schedule` means here: as fresh as the scheduler offers.
 const SCHEDULE: &str = "1s";
@@ -84,7 +85,7 @@ impl DemoOptions {
             println!("Stop it with:\n  {}", server.leave_running());
         }
         let report = outcome?;
-        Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     fn command(&self) -> String {
@@ -153,10 +154,10 @@ fn demonstrate(options: &DemoOptions, cluster: &dyn Cluster, database: &str) -> 
     }
     for query in queries.iter_mut().filter(|query| query.refused.is_none()) {
         query.no_change = no_change(&mut session.client, &subject, &query.name)?;
-        subject.describe(&mut session.client, query)?;
+        subject.explain(&mut session.client, query)?;
     }
 
-    let run = ServerRun {
+    let mut run = ServerRun {
         pg_major: cluster.pg_major(),
         server_version,
         backend: cluster.backend().to_string(),
@@ -165,9 +166,13 @@ fn demonstrate(options: &DemoOptions, cluster: &dyn Cluster, database: &str) -> 
         queries,
         mutation_ms,
         freshness,
+        settings: settings(&mut session.client)?,
+        seconds: clock.elapsed().as_secs_f64(),
+        failures: failures_seen,
     };
-    failures_seen.extend(failures(&run, workload.idle_max()));
+    run.failures.extend(failures(&run, Mode::Auto, workload.idle_max()));
     let report = Report {
+        name: workload.page().to_owned(),
         title: "pg_trickle demonstration: TPC-H, 22 stream tables".to_owned(),
         command: options.command(),
         started,
@@ -178,11 +183,10 @@ fn demonstrate(options: &DemoOptions, cluster: &dyn Cluster, database: &str) -> 
         mode: Mode::Auto.word().to_owned(),
         subject: subject.to_string(),
         runs: vec![run],
-        failures: failures_seen,
     };
     println!("\n{}", report.table());
     let folder = options.report.clone().unwrap_or_else(|| checkout().join("target/demo"));
-    report.write_to(&folder)?;
+    Site::of_report(&report).write_to(&folder)?;
     println!("report: {}", folder.join("index.html").display());
     Ok(report)
 }

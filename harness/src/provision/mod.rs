@@ -1,6 +1,7 @@
 //! Getting what the machine lacks: servers, build tools, the DuckDB library. Every step is idempotent, says what it
 //! does, and keeps its result in the cache, outside the checkout.
 
+pub mod browser;
 pub mod cache;
 pub mod command;
 pub mod debian;

@@ -11,6 +11,7 @@ mod judge;
 mod refresh;
 mod subject;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -25,7 +26,7 @@ use postgres::Client;
 
 use crate::cluster::{Cluster, ClusterOptions, private_cluster_of, private_plain_cluster_of};
 use crate::provision::cache::checkout;
-use crate::report::{Populated, QueryRun, Report, ServerRun};
+use crate::report::{Populated, QueryRun, Report, ServerRun, Site};
 
 pub use answers::AnswersOptions;
 pub use database::{apply, load};
@@ -93,10 +94,10 @@ pub struct ReplayOptions {
     /// Only these queries, separated by commas. The changes stay those for all queries.
     #[arg(long, value_delimiter = ',')]
     pub queries: Vec<String>,
-    /// Folder for the report (`index.html` and `report.json`).
+    /// Folder for the report: `index.html` and the pages it leads to, each with its JSON.
     #[arg(long)]
     pub report: Option<PathBuf>,
-    /// File for the report as JSON only.
+    /// File for the whole report as JSON.
     #[arg(long)]
     pub json: Option<PathBuf>,
     /// Maintain materialized views in place of stream tables, on a server without the extension: the harness tests
@@ -112,14 +113,14 @@ impl ReplayArguments {
         let report = replay(workload.as_ref(), options)?;
         println!("\n{}", report.table());
         if let Some(folder) = &options.report {
-            report.write_to(folder)?;
+            Site::of_report(&report).write_to(folder)?;
             println!("report: {}", folder.join("index.html").display());
         }
         if let Some(path) = &options.json {
-            std::fs::write(path, report.json()?)
+            std::fs::write(path, serde_json::to_string_pretty(&report)?)
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if report.failures().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -202,6 +203,7 @@ impl ReplayOptions {
 /// Replays on every server that was asked for. A version that is not to be had is a failure of the report.
 pub fn replay(workload: &dyn Workload, options: &ReplayOptions) -> Result<Report> {
     let mut report = Report {
+        name: workload.page().to_owned(),
         title: format!("{} replay", workload.title()),
         command: options.command(workload),
         started: String::new(),
@@ -212,18 +214,17 @@ pub fn replay(workload: &dyn Workload, options: &ReplayOptions) -> Result<Report
         mode: options.mode.word().to_owned(),
         subject: options.subject().to_string(),
         runs: Vec::new(),
-        failures: Vec::new(),
     };
     let selected = options.selected(workload)?;
     let idle_max = if options.queries.is_empty() { workload.idle_max() } else { 0 };
     println!("replaying: {}", report.command);
     for &major in &options.pg {
-        let run = match start(options, major) {
+        let mut run = match start(options, major) {
             Ok(cluster) => replay_on(workload, options, &selected, cluster.as_ref(), &mut report.started)
                 .with_context(|| format!("the end of the server's log:\n{}", cluster.log_tail(30)))?,
-            Err(error) => missing(major, &format!("{error:#}")),
+            Err(error) => ServerRun::missing(major, &format!("{error:#}")),
         };
-        report.failures.extend(failures(&run, idle_max));
+        run.failures = failures(&run, options.mode, idle_max);
         report.runs.push(run);
     }
     Ok(report)
@@ -234,19 +235,6 @@ fn start(options: &ReplayOptions, major: u32) -> Result<std::sync::Arc<dyn Clust
     match options.subject() {
         Subject::StreamTables { .. } => private_cluster_of(major, &settings),
         Subject::MaterializedViews => private_plain_cluster_of(major, &settings),
-    }
-}
-
-fn missing(major: u32, reason: &str) -> ServerRun {
-    ServerRun {
-        pg_major: major,
-        server_version: String::new(),
-        backend: String::new(),
-        missing: Some(reason.to_owned()),
-        load_ms: 0.0,
-        queries: Vec::new(),
-        mutation_ms: Vec::new(),
-        freshness: None,
     }
 }
 
@@ -265,6 +253,7 @@ fn replay_on(
         *started = client.query_one("SELECT to_char(now(), 'YYYY-MM-DD HH24:MI UTC')", &[])?.get(0);
     }
     println!("PostgreSQL {server_version}: loading {} ...", workload.size());
+    let settings = settings(client)?;
     let clock = Instant::now();
     load(client, workload)?;
     let load_ms = milliseconds(clock);
@@ -302,7 +291,7 @@ fn replay_on(
     }
     for query in queries.iter_mut().filter(|query| query.refused.is_none()) {
         query.no_change = no_change(&mut session.client, &subject, &query.name)?;
-        subject.describe(&mut session.client, query)?;
+        subject.explain(&mut session.client, query)?;
     }
     Ok(ServerRun {
         pg_major: cluster.pg_major(),
@@ -313,7 +302,17 @@ fn replay_on(
         queries,
         mutation_ms,
         freshness: None,
+        settings,
+        seconds: clock.elapsed().as_secs_f64(),
+        failures: Vec::new(),
     })
+}
+
+/// The settings that the harness gave to the server.
+pub(crate) fn settings(client: &mut Client) -> Result<BTreeMap<String, String>> {
+    const SQL: &str = "SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings \
+         WHERE source = 'configuration file' AND name NOT LIKE '%director%' AND name NOT IN ('port', 'listen_addresses')";
+    Ok(client.query(SQL, &[])?.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Makes a cycle's changes, refreshes every relation, lets the oracles judge, and appends to each query's cycles.
@@ -358,8 +357,12 @@ fn progress(number: u32, cycles: u32, queries: &[QueryRun]) {
     );
 }
 
-/// Everything about a run that makes it a failure; that `idle_max` results are empty or never change is none.
-pub fn failures(run: &ServerRun, idle_max: usize) -> Vec<String> {
+/// How a message ends that says a query is not maintained from its changes.
+const NOT_SUPPORTED: &str = "(0A000)";
+
+/// Everything about a run that makes it a failure; that `idle_max` results are empty or never change is none, nor that
+/// a query which cannot be maintained from its changes is refused where nothing else was asked for.
+pub fn failures(run: &ServerRun, mode: Mode, idle_max: usize) -> Vec<String> {
     let place = format!("PostgreSQL {}", run.pg_major);
     if let Some(reason) = &run.missing {
         return vec![format!("{place} is missing: {reason}")];
@@ -367,7 +370,9 @@ pub fn failures(run: &ServerRun, idle_max: usize) -> Vec<String> {
     let mut failures = Vec::new();
     for query in &run.queries {
         if let Some(reason) = &query.refused {
-            failures.push(format!("{place}, {}: not created: {reason}", query.name));
+            if mode != Mode::Differential || !reason.contains(NOT_SUPPORTED) {
+                failures.push(format!("{place}, {}: not created: {reason}", query.name));
+            }
             continue;
         }
         if let Some(populated) = &query.populated {
@@ -438,10 +443,11 @@ pub(crate) fn milliseconds(since: Instant) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{failures, missing};
+    use super::{Mode, ServerRun, failures};
 
     #[test]
     fn missing_server_is_a_failure_and_says_so() {
-        assert_eq!(failures(&missing(17, "no package"), 0), ["PostgreSQL 17 is missing: no package"]);
+        let run = ServerRun::missing(17, "no package");
+        assert_eq!(failures(&run, Mode::Auto, 0), ["PostgreSQL 17 is missing: no package"]);
     }
 }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::milliseconds;
 use crate::cluster::Cluster;
-use crate::report::QueryRun;
+use crate::report::{QueryRun, Translation};
 
 /// Far longer than a run, so that every refresh is one that the replay asked for.
 const SCHEDULE: &str = "12h";
@@ -127,6 +127,8 @@ impl Subject {
             create_ms,
             effective_mode: None,
             reason: None,
+            explanation: None,
+            translation: Translation::of(&query.oracle_sql),
             notices,
             populated: None,
             cycles: Vec::new(),
@@ -180,6 +182,16 @@ impl Subject {
         )?;
         run.effective_mode = found["effective_mode"].as_str().map(str::to_owned);
         run.reason = found["downgrade_reason"].as_str().map(str::to_owned);
+        Ok(())
+    }
+
+    /// Asks once more, and how the relation is maintained.
+    pub fn explain(&self, client: &mut Client, run: &mut QueryRun) -> Result<()> {
+        self.describe(client, run)?;
+        if *self != Subject::MaterializedViews {
+            let explained = json(client, "SELECT pgtrickle.explain_stream_table($1, 'json')", &run.name)?;
+            run.explanation = serde_json::from_value(explained).context("the extension's explanation")?;
+        }
         Ok(())
     }
 }

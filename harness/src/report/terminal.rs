@@ -2,17 +2,18 @@
 
 use std::fmt::Write;
 
-use super::{QueryRun, Report, ServerRun};
+use super::run::{CycleRun, Judgement, QueryRun, Report, ServerRun};
+use super::statistics::median;
 
 pub(super) fn table(report: &Report) -> String {
     let mut text = String::new();
     for run in &report.runs {
         server(&mut text, report, run);
     }
-    for failure in &report.failures {
+    for failure in report.failures() {
         let _ = writeln!(text, "FAILED: {failure}");
     }
-    if report.failures.is_empty() {
+    if report.failures().is_empty() {
         text.push_str("Everything agrees.\n");
     }
     text
@@ -57,8 +58,7 @@ fn line(query: &QueryRun, width: usize) -> String {
     }
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
     let medians = query.medians();
-    let delta =
-        super::median(query.cycles.iter().filter_map(|cycle| cycle.delta_rows).map(|rows| rows as f64));
+    let delta = median(query.cycles.iter().filter_map(|cycle| cycle.delta_rows).map(|rows| rows as f64));
     format!(
         "{:<width$} {:<22} {:>5} {:>7} {:>7} {:>10} {:>10} {:>7} {:>9}  {:<10} {:<10}",
         query.name,
@@ -76,7 +76,7 @@ fn line(query: &QueryRun, width: usize) -> String {
 }
 
 /// One word for all cycles: the worst.
-fn verdicts(query: &QueryRun, judgement: fn(&super::CycleRun) -> &super::Judgement) -> String {
+fn verdicts(query: &QueryRun, judgement: fn(&CycleRun) -> &Judgement) -> String {
     let worst = query.cycles.iter().map(judgement).find(|judgement| judgement.is_wrong());
     let other = || query.cycles.iter().map(judgement).find(|judgement| !judgement.is_equal());
     worst.or_else(other).map_or("equal".to_owned(), |judgement| judgement.verdict.clone())

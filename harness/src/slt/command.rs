@@ -8,6 +8,7 @@
 //! | `\verify` | refresh, compare, and verify hidden state |
 //! | `\oracle NAME QUERY` | compare a stream table with this query: the one in which ties are broken |
 //! | `\by-value NAME` | compare numbers of a stream table by value: it shows representatives of equal values |
+//! | `\every-mode NAME QUERY` | create stream tables `NAME_differential`, `NAME_auto` and `NAME_full` |
 //! | `\notices` | the notices of this session since the last `\notices`, one row each; for `query` |
 //! | `\inventory` | remember what is in the catalogs |
 //! | `\unchanged` | fail if the catalogs are not what the last `\inventory` saw |
@@ -21,6 +22,7 @@ pub enum Command {
     Verify,
     Oracle { name: String, query: String },
     ByValue { name: String },
+    EveryMode { name: String, query: String },
     Notices,
     Inventory,
     Unchanged,
@@ -49,6 +51,12 @@ impl Command {
                     Command::Oracle { name: name.to_owned(), query: query.trim().to_owned() }
                 }
                 None => return Some(Err("\\oracle takes a name and a query".to_owned())),
+            },
+            ("every-mode", rest) => match rest.split_once(char::is_whitespace) {
+                Some((name, query)) => {
+                    Command::EveryMode { name: name.to_owned(), query: query.trim().to_owned() }
+                }
+                None => return Some(Err("\\every-mode takes a name and a query".to_owned())),
             },
             _ => return Some(Err(format!("unknown command: \\{text}"))),
         };

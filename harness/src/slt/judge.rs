@@ -1,11 +1,14 @@
 //! The script's own session: it refreshes and compares, and keeps what the script said about comparing.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, bail};
 use postgres::Client;
 
 use super::inventory;
 use crate::agreement::{self, Expectations, RefreshOrder, StreamTable};
 use crate::cluster::TestDatabase;
+use crate::report::ScriptTally;
 
 /// A comparison waits for locks of the script's own open transactions; then the script is wrong, not slow.
 const PATIENCE: &str = "60s";
@@ -16,7 +19,11 @@ pub struct Judge {
     expectations: Expectations,
     /// Whether changes are followed by a comparison.
     compares: bool,
-    comparisons: u64,
+    /// Comparisons so far, of all stream tables each.
+    rounds: u64,
+    tally: ScriptTally,
+    /// Stream tables that were compared so far.
+    seen: BTreeSet<String>,
     inventory: Option<Vec<String>>,
     failure: Option<String>,
 }
@@ -29,7 +36,9 @@ impl Judge {
             client,
             expectations: Expectations::default(),
             compares: true,
-            comparisons: 0,
+            rounds: 0,
+            tally: ScriptTally::default(),
+            seen: BTreeSet::new(),
             inventory: None,
             failure: None,
         })
@@ -57,26 +66,46 @@ impl Judge {
 
     /// Refreshes and compares. Stream tables over stream tables are refreshed from either end in turn.
     pub fn compare(&mut self) -> Result<()> {
-        self.comparisons += 1;
-        let order = if self.comparisons.is_multiple_of(2) {
+        self.rounds += 1;
+        let order = if self.rounds.is_multiple_of(2) {
             RefreshOrder::ConsumersFirst
         } else {
             RefreshOrder::SourcesFirst
         };
-        let outcome = agreement::refresh_all(&mut self.client, order)
-            .and_then(|()| agreement::check_all(&mut self.client, &self.expectations));
+        let outcome = self.refresh_and_check(order);
         self.note(outcome)
+    }
+
+    fn refresh_and_check(&mut self, order: RefreshOrder) -> Result<()> {
+        self.tally.refreshes += agreement::refresh_all(&mut self.client, order)?;
+        self.check_all()
+    }
+
+    fn check_all(&mut self) -> Result<()> {
+        let compared = agreement::check_all(&mut self.client, &self.expectations)?;
+        self.tally.comparisons += compared.len();
+        self.seen.extend(compared);
+        Ok(())
     }
 
     /// Compares without a refresh.
     pub fn check(&mut self) -> Result<()> {
-        let outcome = agreement::check_all(&mut self.client, &self.expectations);
+        let outcome = self.check_all();
         self.note(outcome)
     }
 
     /// Refreshes, compares, and verifies hidden state.
     pub fn settle(&mut self) -> Result<()> {
-        agreement::settle(&mut self.client, RefreshOrder::SourcesFirst, &self.expectations)
+        let before = self.tally.comparisons;
+        self.refresh_and_check(RefreshOrder::SourcesFirst)?;
+        agreement::verify_all(&mut self.client)?;
+        self.tally.verifications += self.tally.comparisons - before;
+        Ok(())
+    }
+
+    /// What was done so far.
+    pub fn tally(&self) -> ScriptTally {
+        ScriptTally { stream_tables: self.seen.len(), ..self.tally }
     }
 
     /// Keeps the first failure: when expectations are rewritten, a statement that fails becomes one that should.

@@ -10,6 +10,7 @@
 //! With `PG_TRICKLE_SLT_OVERRIDE=1` expectations are rewritten instead of checked; comparisons still fail the run.
 
 mod command;
+mod every;
 mod inventory;
 mod judge;
 mod rewrite;
@@ -21,9 +22,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow, bail};
 use sqllogictest::Runner;
 
+pub use self::command::Command;
+pub use self::every::run_every_script;
 use self::judge::Judge;
 use self::session::Session;
 use crate::cluster::TestDatabase;
+use crate::report::ScriptTally;
 
 /// Environment variable that asks for expectations to be rewritten.
 pub const OVERRIDE_VARIABLE: &str = "PG_TRICKLE_SLT_OVERRIDE";
@@ -53,11 +57,29 @@ pub fn scripts(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Runs one script in a database of its own. At its end everything is refreshed and verified once more.
-pub fn run_script(database: &TestDatabase, path: &Path) -> Result<()> {
-    let judge = Arc::new(Mutex::new(Judge::open(database)?));
+/// Runs one script in a database of its own. At its end everything is refreshed and verified once more. Returns what was
+/// compared, also if the script failed.
+pub fn run_script(database: &TestDatabase, path: &Path) -> (ScriptTally, Result<()>) {
+    match Judge::open(database) {
+        Ok(judge) => run_with(judge, database, path),
+        Err(error) => (ScriptTally::default(), Err(error)),
+    }
+}
+
+fn run_with(judge: Judge, database: &TestDatabase, path: &Path) -> (ScriptTally, Result<()>) {
+    let judge = Arc::new(Mutex::new(judge));
+    let outcome = run_judged(&judge, database, path);
+    let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
+    let outcome = outcome.and_then(|()| match judge.take_failure() {
+        Some(failure) => bail!("{failure}"),
+        None => judge.settle().context("at the end of the script"),
+    });
+    (judge.tally(), outcome)
+}
+
+fn run_judged(judge: &Arc<Mutex<Judge>>, database: &TestDatabase, path: &Path) -> Result<()> {
     let conninfo = database.conninfo();
-    let for_sessions = Arc::clone(&judge);
+    let for_sessions = Arc::clone(judge);
     let name = database.name().to_owned();
     let mut runner = Runner::new(move || {
         let session = Session::open(&conninfo, &name, Arc::clone(&for_sessions));
@@ -74,12 +96,7 @@ pub fn run_script(database: &TestDatabase, path: &Path) -> Result<()> {
     };
     runner.shutdown();
     drop(runner);
-    let mut judge = judge.lock().unwrap_or_else(PoisonError::into_inner);
-    outcome?;
-    if let Some(failure) = judge.take_failure() {
-        bail!("{failure}");
-    }
-    judge.settle().context("at the end of the script")
+    outcome
 }
 
 /// Extensions that the installation offers: a script may need one that not every package of PostgreSQL brings.
@@ -93,7 +110,7 @@ pub fn run_all(paths: &[PathBuf], create: impl Fn() -> Result<TestDatabase>) -> 
     let mut failures = Vec::new();
     for path in paths {
         let database = create()?;
-        if let Err(error) = run_script(&database, path) {
+        if let (_, Err(error)) = run_script(&database, path) {
             eprintln!("FAILED {}\n{error:#}\n", path.display());
             failures.push(path.display().to_string());
         }

@@ -91,6 +91,14 @@ impl Session {
             Command::ByValue { name } => self.judge().set_by_value(&name)?,
             Command::Inventory => self.judge().keep_inventory()?,
             Command::Unchanged => self.judge().check_inventory()?,
+            Command::EveryMode { name, query } => {
+                for mode in ["DIFFERENTIAL", "AUTO", "FULL"] {
+                    let name = format!("{name}_{}", mode.to_lowercase());
+                    let call = "SELECT pgtrickle.create_stream_table($1, $2, '12h', $3)";
+                    self.client.execute(call, &[&name, &query, &mode])?;
+                }
+                self.judge().after_change(self.pid)?;
+            }
             Command::Notices => {
                 // Notices come with the answers of the server; one more answer fetches those not yet read.
                 self.client.batch_execute("")?;

@@ -1,0 +1,214 @@
+//! The parts of the published report: what each runs, of what size, and what it leaves out.
+
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+use clap::ValueEnum;
+use pg_trickle_corpus::job::Job;
+use pg_trickle_corpus::nexmark::{Nexmark, Shape};
+use pg_trickle_corpus::tpch::{Scale, Tpch};
+use pg_trickle_corpus::workload::Workload;
+
+use crate::cluster::{ClusterOptions, StartedCluster};
+use crate::fuzz::{Extent, Ground};
+use crate::provision::plan::Version;
+use crate::replay::{Mode, ReplayOptions, commit, replay, settings};
+use crate::report::{Content, NotProven, Part, RandomRun, Site};
+use crate::slt::run_every_script;
+
+const TPCH_SCALE: f64 = 0.01;
+const JOB_TITLES: u32 = 500;
+const NEXMARK_EVENTS: u32 = 10_000;
+const BATCH_ROWS: u32 = 500;
+
+/// One round of random queries; its number is fixed so that the same seed gives the same verdicts.
+const RANDOM: Extent = Extent { queries: 200, batches: 25 };
+
+/// A part of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Selected {
+    Tpch,
+    Nexmark,
+    Job,
+    Scripts,
+    Random,
+}
+
+impl Selected {
+    /// Those that were asked for, in the order of the report; all if none was.
+    pub(super) fn of(only: &[Selected]) -> impl Iterator<Item = Selected> {
+        let all = Selected::value_variants().iter().copied();
+        all.filter(move |selected| only.is_empty() || only.contains(selected))
+    }
+
+    /// As on the command line.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Selected::Tpch => "tpch",
+            Selected::Nexmark => "nexmark",
+            Selected::Job => "job",
+            Selected::Scripts => "scripts",
+            Selected::Random => "random",
+        }
+    }
+
+    /// As in the report.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Selected::Tpch => "TPC-H",
+            Selected::Nexmark => "Nexmark",
+            Selected::Job => "Join Order Benchmark",
+            Selected::Scripts => "The project's own scripts",
+            Selected::Random => "Random queries and histories",
+        }
+    }
+
+    /// Runs it on one server and adds what it finds.
+    pub(super) fn run(self, site: &mut Site, version: &Version, seed: u64) -> Result<()> {
+        let nexmark = |is_keyless: bool, cycles: u32| {
+            let shape = Shape { events: NEXMARK_EVENTS, batch_rows: BATCH_ROWS, cycles, is_keyless };
+            Nexmark::new(shape, seed)
+        };
+        match self {
+            Selected::Tpch => {
+                let scale = Scale::new(TPCH_SCALE).map_err(|reason| anyhow!("{reason}"))?;
+                for mode in [Mode::Auto, Mode::Differential, Mode::Full] {
+                    add_replay(site, &Tpch::new(scale, seed), version, mode, 5, seed)?;
+                }
+            }
+            Selected::Nexmark => {
+                for mode in [Mode::Auto, Mode::Differential, Mode::Full] {
+                    add_replay(site, &nexmark(false, 5), version, mode, 5, seed)?;
+                }
+                add_replay(site, &nexmark(true, 3), version, Mode::Auto, 3, seed)?;
+            }
+            Selected::Job => add_replay(site, &Job::new(JOB_TITLES, seed), version, Mode::Auto, 3, seed)?,
+            Selected::Scripts => add_scripts(site, version)?,
+            Selected::Random => add_random(site, version, seed)?,
+        }
+        Ok(())
+    }
+
+    /// That it broke off.
+    pub(super) fn broken(self, major: u32, seed: u64, reason: &str) -> NotProven {
+        NotProven {
+            what: format!("{} on PostgreSQL {major}", self.title()),
+            why: format!("it broke off: {reason}"),
+            command: format!("./harness/run report --only {} --pg {major} --seed {seed}", self.word()),
+        }
+    }
+
+    /// What a greater run would show.
+    fn beyond(self) -> NotProven {
+        let (why, command) = match self {
+            Selected::Tpch => (
+                format!("replayed at scale {TPCH_SCALE} only"),
+                "./harness/run replay tpch --scale 1 --cycles 10 --report target/tpch",
+            ),
+            Selected::Nexmark => (
+                format!("replayed with {NEXMARK_EVENTS} events only"),
+                "./harness/run replay nexmark --events 1000000 --batch-rows 5000 --report target/nexmark",
+            ),
+            Selected::Job => (
+                format!("replayed with {JOB_TITLES} titles only, in mode AUTO"),
+                "./harness/run replay job --titles 20000 --cycles 10 --report target/job",
+            ),
+            Selected::Scripts => (
+                "they show each statement and each error once, with one writer at a time; concurrent sessions, crashes, \
+                 restarts and the scheduler have tests of their own, which are not part of this report"
+                    .to_owned(),
+                "./harness/run test",
+            ),
+            Selected::Random => (
+                format!("one round of {} queries per PostgreSQL version", RANDOM.queries),
+                "./harness/run fuzz --minutes 600 --pg 16,17,18",
+            ),
+        };
+        NotProven { what: self.title().to_owned(), why, command: command.to_owned() }
+    }
+}
+
+/// Notes what was not run, and what what was run leaves out.
+pub(super) fn not_selected(only: &[Selected], site: &mut Site) {
+    for &selected in Selected::value_variants() {
+        if only.is_empty() || only.contains(&selected) {
+            site.not_proven.push(selected.beyond());
+        } else {
+            site.not_proven.push(NotProven {
+                what: selected.title().to_owned(),
+                why: "it was not asked for".to_owned(),
+                command: format!("./harness/run report --only {}", selected.word()),
+            });
+        }
+    }
+}
+
+fn add_replay(
+    site: &mut Site,
+    workload: &dyn Workload,
+    version: &Version,
+    mode: Mode,
+    cycles: u32,
+    seed: u64,
+) -> Result<()> {
+    let options = ReplayOptions { cycles, pg: vec![version.major], mode, seed, ..ReplayOptions::default() };
+    let report = replay(workload, &options)?;
+    site.add(&report);
+    Ok(())
+}
+
+/// A part without contents of its own.
+fn part(selected: Selected, version: &Version, seed: u64, content: Content) -> Part {
+    Part {
+        id: format!("{}-{}", selected.word(), version.major),
+        title: selected.title().to_owned(),
+        pg_major: version.major,
+        server_version: String::new(),
+        mode: String::new(),
+        size: String::new(),
+        seed,
+        command: format!(
+            "./harness/run report --only {} --pg {} --seed {seed}",
+            selected.word(),
+            version.major
+        ),
+        commit: commit(),
+        seconds: 0.0,
+        settings: Default::default(),
+        failures: Vec::new(),
+        content,
+    }
+}
+
+fn add_scripts(site: &mut Site, version: &Version) -> Result<()> {
+    let clock = Instant::now();
+    let options = ClusterOptions::default().set("max_connections", 200);
+    let cluster = StartedCluster::start(version, &options)?.into_cluster();
+    let mut session = cluster.connect("postgres")?;
+    let run = run_every_script(&cluster)?;
+    site.parts.push(Part {
+        server_version: session.query_one("SHOW server_version", &[])?.get(0),
+        size: format!("{} scripts", run.scripts.len()),
+        settings: settings(&mut session)?,
+        failures: run.failures(),
+        seconds: clock.elapsed().as_secs_f64(),
+        ..part(Selected::Scripts, version, 0, Content::Scripts(run))
+    });
+    Ok(())
+}
+
+fn add_random(site: &mut Site, version: &Version, seed: u64) -> Result<()> {
+    let clock = Instant::now();
+    let ground = Ground::prepare(version)?;
+    let mut session = ground.connect()?;
+    let run = RandomRun { server: version.supply.to_string(), rounds: vec![ground.round(seed, RANDOM)?] };
+    site.parts.push(Part {
+        server_version: session.query_one("SHOW server_version", &[])?.get(0),
+        size: format!("{} cases of each random test", RANDOM.queries),
+        settings: settings(&mut session)?,
+        failures: run.failures(),
+        seconds: clock.elapsed().as_secs_f64(),
+        ..part(Selected::Random, version, seed, Content::Random(run))
+    });
+    Ok(())
+}
