@@ -16,7 +16,7 @@ use crate::Error;
 /// A DuckDB and what it holds.
 pub struct Mirror {
     duckdb: DuckDb,
-    /// Table name to the hash of the export that was loaded.
+    /// Table name to the hash of the columns and the export that were loaded.
     loaded: BTreeMap<String, u64>,
 }
 
@@ -45,6 +45,7 @@ impl Mirror {
         let mut rows = Vec::new();
         client.copy_out(&export).map_err(Error::postgres(&export))?.read_to_end(&mut rows)?;
         let mut hasher = DefaultHasher::new();
+        columns.hash(&mut hasher);
         rows.hash(&mut hasher);
         let hash = hasher.finish();
         if self.loaded.get(table) == Some(&hash) {
@@ -70,6 +71,7 @@ impl Mirror {
     }
 }
 
+#[derive(Hash)]
 struct Column {
     /// Quoted always: the engines reserve different words.
     name: String,

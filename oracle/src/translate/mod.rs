@@ -23,7 +23,7 @@ pub struct Rule {
 }
 
 /// Every rewrite, in the order in which they apply.
-pub const RULES: [Rule; 12] = [
+pub const RULES: [Rule; 13] = [
     Rule {
         name: "like_operators",
         why: "PostgreSQL prints LIKE as ~~; DuckDB's ~~ has no escape character",
@@ -80,6 +80,11 @@ pub const RULES: [Rule; 12] = [
         why: "DuckDB has a function in place of the operator #",
         apply: rewrite::bitwise_xor,
     },
+    Rule {
+        name: "nested_minus",
+        why: "two signs in a row would be printed as the beginning of a comment",
+        apply: rewrite::nested_minus,
+    },
 ];
 
 /// A query in DuckDB's dialect.
@@ -132,7 +137,7 @@ mod tests {
     use super::*;
 
     /// One example per rule: the rule, PostgreSQL's text, DuckDB's text.
-    const EXAMPLES: [(&str, &str, &str); 12] = [
+    const EXAMPLES: [(&str, &str, &str); 13] = [
         (
             "like_operators",
             "SELECT 1 FROM t WHERE a ~~ 'x%' AND b !~~* 'y'",
@@ -173,6 +178,7 @@ mod tests {
             "SELECT a::DOUBLE PRECISION, CAST(b AS NUMERIC(5,2)) FROM t",
         ),
         ("bitwise_xor", "SELECT a # b FROM t", "SELECT xor(a, b) FROM t"),
+        ("nested_minus", "SELECT - - - a, a - - b FROM t", "SELECT -(-(-a)), a - -b FROM t"),
     ];
 
     #[test]

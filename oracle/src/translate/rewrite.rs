@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, CastKind, DataType, ExactNumberInfo, Expr, Function, FunctionArg,
     FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, ObjectNamePart,
-    Query, SelectItem, SetExpr, Statement, Subscript, Value, visit_expressions_mut, visit_relations_mut,
+    Query, SelectItem, SetExpr, Statement, Subscript, UnaryOperator, Value, visit_expressions_mut,
+    visit_relations_mut,
 };
 use sqlparser::ast::{VisitMut, VisitorMut};
 use sqlparser::dialect::PostgreSqlDialect;
@@ -358,6 +359,17 @@ pub(super) fn bitwise_xor(statement: &mut Statement) -> bool {
         };
         set_arguments(&mut function, all);
         *expression = Expr::Function(function);
+        true
+    })
+}
+
+pub(super) fn nested_minus(statement: &mut Statement) -> bool {
+    expressions(statement, |expression| {
+        let Expr::UnaryOp { op: UnaryOperator::Minus, expr: operand } = expression else { return false };
+        if !operand.to_string().starts_with('-') {
+            return false;
+        }
+        **operand = Expr::Nested(operand.clone());
         true
     })
 }
