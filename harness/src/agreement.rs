@@ -141,28 +141,33 @@ pub fn by_value(expected: &Typed, found: &Typed) -> Verdict {
 pub fn verify_all(client: &mut Client) -> Result<()> {
     let mut wrong = Vec::new();
     for table in stream_tables(client)? {
-        let rows = client.query(
-            "SELECT check_name, ok, missing_rows, surplus_rows, detail FROM pgtrickle.verify_stream_table($1)",
-            &[&table.name],
-        )?;
-        for row in rows {
-            if row.get::<_, Option<bool>>(1) != Some(true) {
-                let (missing, surplus): (Option<i64>, Option<i64>) = (row.get(2), row.get(3));
-                wrong.push(format!(
-                    "{}: check {} failed: {} missing, {} surplus, {}",
-                    table.name,
-                    row.get::<_, String>(0),
-                    missing.unwrap_or(0),
-                    surplus.unwrap_or(0),
-                    row.get::<_, Option<String>>(4).unwrap_or_default()
-                ));
-            }
-        }
+        let found = verify(client, &table.name)?;
+        wrong.extend(found.into_iter().map(|what| format!("{}: {what}", table.name)));
     }
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
     }
     Ok(())
+}
+
+/// Lets the extension verify one stream table, and returns what it finds wrong.
+pub fn verify(client: &mut Client, name: &str) -> Result<Vec<String>, postgres::Error> {
+    let rows = client.query(
+        "SELECT check_name, ok, missing_rows, surplus_rows, detail FROM pgtrickle.verify_stream_table($1)",
+        &[&name],
+    )?;
+    let wrong = rows.iter().filter(|row| row.get::<_, Option<bool>>(1) != Some(true));
+    let describe = |row: &postgres::Row| {
+        let (missing, surplus): (Option<i64>, Option<i64>) = (row.get(2), row.get(3));
+        format!(
+            "check {} failed: {} missing, {} surplus, {}",
+            row.get::<_, String>(0),
+            missing.unwrap_or(0),
+            surplus.unwrap_or(0),
+            row.get::<_, Option<String>>(4).unwrap_or_default()
+        )
+    };
+    Ok(wrong.map(describe).collect())
 }
 
 /// Refreshes everything and checks everything, hidden state included: what holds whenever nobody writes.

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod compatibility;
 pub mod corpus;
 pub mod demo;
+pub mod failure;
 pub mod fuzz;
 pub mod isolation;
 pub mod lint;

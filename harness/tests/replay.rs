@@ -7,6 +7,8 @@ use pg_trickle_corpus::nexmark::{Nexmark, Shape};
 use pg_trickle_corpus::tpch::{Scale, Tpch};
 use pg_trickle_corpus::workload::Workload;
 use pg_trickle_harness::cluster::test_cluster;
+use pg_trickle_harness::replay::sqllogictest::result::{Class, RecordedVerdict};
+use pg_trickle_harness::replay::sqllogictest::{self, SltOptions};
 use pg_trickle_harness::replay::{ReplayOptions, replay};
 use pg_trickle_harness::report::{Report, Site, links, verdicts};
 
@@ -111,5 +113,34 @@ fn nexmark_stream_tables_equal_both_oracles_after_every_cycle() -> Result<()> {
 #[test]
 fn nexmark_without_a_key_of_bids_equals_both_oracles_after_every_cycle() -> Result<()> {
     assert_right(&replay(&nexmark(true), &of_extension()?)?, 22);
+    Ok(())
+}
+
+/// A small sample; the command of docs/sqllogictest.md takes a large one.
+#[test]
+fn sqllogictest_queries_are_right_after_every_refresh_and_as_recorded() -> Result<()> {
+    if let Err(absent) = pg_trickle_harness::corpus::folder("sqllogictest") {
+        eprintln!("not run: a sample of sqllogictest under mutation: {absent:#}");
+        return Ok(());
+    }
+    let options = SltOptions {
+        sample: 40,
+        seed: SEED,
+        pg: vec![test_cluster()?.pg_major()],
+        jobs: Some(1),
+        state: None,
+        ..SltOptions::default()
+    };
+    let (report, _) = sqllogictest::replay(&options)?;
+    assert!(report.failures.is_empty(), "{:#?}", report.failures);
+    let verdicts: Vec<_> = report.servers[0].verdicts().map(|(_, verdict)| verdict).collect();
+    let maintained = verdicts.iter().filter(|verdict| verdict.class.is_maintained()).count();
+    let met = verdicts.iter().filter(|verdict| verdict.recorded == RecordedVerdict::Met).count();
+    assert!(
+        maintained >= 36 && met >= 36,
+        "{maintained} of {} maintained, {met} as recorded",
+        verdicts.len()
+    );
+    assert!(verdicts.iter().all(|verdict| verdict.class != Class::Refused), "{verdicts:#?}");
     Ok(())
 }

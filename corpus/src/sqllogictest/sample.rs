@@ -1,15 +1,24 @@
 //! Which queries of which files are replayed: a function of the seed.
 
+use std::collections::BTreeSet;
+
 use rand::RngExt;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
 use super::record::Record;
-use super::statement::has_from;
+use super::statement::{Effect, has_from, words};
 
 /// Queries without a table that a sample takes of one file at most: nothing can change them.
 const CONSTANTS: usize = 12;
+
+/// Joins of more tables than [`TABLES`] that a sample takes of one file at most: one of sixty takes as long as a hundred
+/// of ten.
+const WIDE: usize = 6;
+
+/// Tables that an ordinary query names at most.
+const TABLES: usize = 10;
 
 /// Random numbers of their own for `what`, whatever else is drawn.
 pub fn generator(seed: u64, what: &str) -> ChaCha8Rng {
@@ -19,14 +28,37 @@ pub fn generator(seed: u64, what: &str) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
-/// The records that a sample may take: all queries that read a table, and a few that do not.
+/// The records that a sample may take: all queries that read a table, but only a few of those that read very many, and
+/// a few that read none.
 pub fn candidates(records: &[Record], rng: &mut ChaCha8Rng) -> Vec<usize> {
-    let (mut reading, constant): (Vec<usize>, Vec<usize>) = queries(records)
+    let names = tables(records);
+    let is_wide = |index: &usize| match &records[*index] {
+        Record::Query(query) => {
+            let named: BTreeSet<String> = words(&query.sql).into_iter().collect();
+            named.intersection(&names).count() > TABLES
+        }
+        Record::Statement(_) => false,
+    };
+    let (reading, constant): (Vec<usize>, Vec<usize>) = queries(records)
         .into_iter()
         .partition(|&index| matches!(&records[index], Record::Query(query) if has_from(&query.sql)));
+    let (wide, mut reading): (Vec<usize>, Vec<usize>) = reading.into_iter().partition(is_wide);
+    reading.extend(choose(&wide, WIDE, rng));
     reading.extend(choose(&constant, CONSTANTS, rng));
     reading.sort_unstable();
     reading
+}
+
+/// The names of the tables that a file creates.
+pub fn tables(records: &[Record]) -> BTreeSet<String> {
+    let created = records.iter().filter_map(|record| match record {
+        Record::Statement(statement) => match Effect::of(&statement.sql) {
+            Effect::CreateTable(name) => Some(name),
+            _ => None,
+        },
+        Record::Query(_) => None,
+    });
+    created.collect()
 }
 
 /// All records that are queries.
@@ -92,5 +124,17 @@ mod tests {
         let found = candidates(&records, &mut generator(1, "a"));
         assert_eq!(found.len(), CONSTANTS + 1);
         assert_eq!(found.last(), Some(&50));
+    }
+
+    #[test]
+    fn few_joins_of_very_many_tables_are_taken() {
+        let table = |n: usize| format!("statement ok\nCREATE TABLE t{n}(a INTEGER)\n\n");
+        let join = |count: usize| {
+            let names: Vec<String> = (0..count).map(|n| format!("t{n}")).collect();
+            format!("query I rowsort\nSELECT 1 FROM {}\n----\n\n", names.join(","))
+        };
+        let text: String = (0..40).map(table).chain((1..=40).map(join)).collect();
+        let records = parse(&text).expect("a file");
+        assert_eq!(candidates(&records, &mut generator(1, "a")).len(), TABLES + WIDE);
     }
 }

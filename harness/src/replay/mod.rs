@@ -9,6 +9,8 @@ mod answers;
 mod database;
 mod judge;
 mod refresh;
+mod script;
+pub mod sqllogictest;
 mod subject;
 
 use std::collections::BTreeMap;
@@ -74,6 +76,8 @@ pub enum Corpus {
         #[command(flatten)]
         options: ReplayOptions,
     },
+    /// SQLite's sqllogictest files: each chosen query, judged by its recorded result as well.
+    Sqllogictest(sqllogictest::SltOptions),
 }
 
 /// How to replay, whatever the corpus.
@@ -109,7 +113,10 @@ pub struct ReplayOptions {
 impl ReplayArguments {
     /// Replays, prints the table, writes the report; the exit code is a failure unless everything was right.
     pub fn run(&self) -> Result<ExitCode> {
-        let (workload, options) = self.corpus.workload();
+        let (workload, options) = match self.corpus.workload() {
+            Ok(workload) => workload,
+            Err(sqllogictest) => return sqllogictest.run(),
+        };
         let report = replay(workload.as_ref(), options)?;
         println!("\n{}", report.table());
         if let Some(folder) = &options.report {
@@ -125,9 +132,10 @@ impl ReplayArguments {
 }
 
 impl Corpus {
-    /// The corpus at its size, with the changes of its seed.
-    fn workload(&self) -> (Box<dyn Workload>, &ReplayOptions) {
-        match self {
+    /// The corpus at its size, with the changes of its seed. sqllogictest is none: each file has its own tables, and
+    /// statements with queries between them.
+    fn workload(&self) -> Result<(Box<dyn Workload>, &ReplayOptions), &sqllogictest::SltOptions> {
+        Ok(match self {
             Corpus::Tpch { scale, options } => (Box::new(Tpch::new(*scale, options.seed)), options),
             Corpus::Job { titles, options } => (Box::new(Job::new(*titles, options.seed)), options),
             Corpus::Nexmark { events, batch_rows, keyless, options } => {
@@ -139,7 +147,8 @@ impl Corpus {
                 };
                 (Box::new(Nexmark::new(shape, options.seed)), options)
             }
-        }
+            Corpus::Sqllogictest(options) => return Err(options),
+        })
     }
 }
 
@@ -225,6 +234,7 @@ pub fn replay(workload: &dyn Workload, options: &ReplayOptions) -> Result<Report
             Err(error) => ServerRun::missing(major, &format!("{error:#}")),
         };
         run.failures = failures(&run, options.mode, idle_max);
+        run.failures.extend(script::write(workload, options, &selected, &run)?);
         report.runs.push(run);
     }
     Ok(report)

@@ -17,6 +17,19 @@ use crate::report::{QueryRun, Translation};
 /// Far longer than a run, so that every refresh is one that the replay asked for.
 const SCHEDULE: &str = "12h";
 
+/// The statement that creates a stream table.
+pub(super) fn creation(name: &str, sql: &str, mode: &str) -> String {
+    format!(
+        "SELECT pgtrickle.create_stream_table('{name}', $definition${sql}$definition$, \
+         schedule => '{SCHEDULE}', refresh_mode => '{mode}')"
+    )
+}
+
+/// The statement that refreshes it.
+pub(super) fn refreshing(name: &str) -> String {
+    format!("SELECT pgtrickle.refresh_stream_table('{name}')")
+}
+
 /// A refresh mode that can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
