@@ -31,6 +31,9 @@ pub struct Env {
     /// The rows of all rounds of a recursion before the change, with their round.
     pub rounds: BTreeMap<StageId, ZSet>,
     pub clock: Clock,
+    /// Computed values are looked at where they are computed, as a server does with the rows of a change before it sums
+    /// them up. Else an error waits in a row until somebody looks at the value.
+    pub looks_at_once: bool,
 }
 
 /// The Z-set `plan` denotes.
@@ -140,13 +143,23 @@ impl Evaluator<'_> {
     }
 
     fn project(&mut self, project: &Project) -> Result<ZSet> {
+        if self.env.looks_at_once {
+            let terms = terms(&project.input);
+            if terms.len() > 1 {
+                let mut sum = ZSet::new();
+                for input in terms {
+                    let exprs = project.exprs.clone();
+                    sum = sum.plus(&self.project(&Project { input: Box::new(input), exprs })?);
+                }
+                return Ok(sum);
+            }
+        }
         let input = self.plan(&project.input)?;
         let exprs = parse_all(project.exprs.iter().map(|(expr, _)| expr))?;
         let mut projected = ZSet::new();
         for (row, weight) in input.iter() {
-            // An error waits in the row until somebody looks at the value.
             let values = exprs.iter().map(|expr| match expr.eval(self.scope(row)) {
-                Err(EvalError::MoreThanOneRow) => Ok(Value::TooManyRows),
+                Err(EvalError::MoreThanOneRow) if !self.env.looks_at_once => Ok(Value::TooManyRows),
                 value => value,
             });
             projected.insert(values.collect::<Result<Row>>()?, weight);
@@ -541,6 +554,37 @@ pub(crate) fn compare_by(order: &[SortKey], left: &[Value], right: &[Value]) -> 
         }
     }
     Ordering::Equal
+}
+
+/// The terms of a sum that a server computes one by one: rows that cancel are in two of them.
+fn terms(plan: &Plan) -> Vec<Plan> {
+    let over = |input: &Plan, place: &dyn Fn(Plan) -> Plan| terms(input).into_iter().map(place).collect();
+    match plan {
+        Plan::UnionAll(union) => union.inputs.iter().flat_map(terms).collect(),
+        Plan::Negate(input) => over(input, &|term| Plan::Negate(Box::new(term))),
+        Plan::Filter(node) => {
+            over(&node.input, &|term| Plan::Filter(Filter { input: Box::new(term), ..node.clone() }))
+        }
+        Plan::Project(node) => {
+            over(&node.input, &|term| Plan::Project(Project { input: Box::new(term), ..node.clone() }))
+        }
+        Plan::Old(node) => [terms(&node.new), terms(&Plan::Negate(node.delta.clone()))].concat(),
+        Plan::Join(node) => {
+            let mut combined: Vec<Vec<Plan>> = vec![vec![]];
+            for input in &node.inputs {
+                let terms = terms(input);
+                let with = |known: &Vec<Plan>, term: &Plan| [known.clone(), vec![term.clone()]].concat();
+                let grown = combined.iter().flat_map(|known| terms.iter().map(|term| with(known, term)));
+                combined = grown.collect();
+            }
+            let predicates = || node.predicates.clone();
+            combined.into_iter().map(|inputs| Plan::Join(Join { inputs, predicates: predicates() })).collect()
+        }
+        Plan::SemiJoin(node) => {
+            over(&node.left, &|term| Plan::SemiJoin(SemiJoin { left: Box::new(term), ..node.clone() }))
+        }
+        other => vec![other.clone()],
+    }
 }
 
 fn parse_all<'a>(exprs: impl IntoIterator<Item = &'a Expr>) -> Result<Vec<Scalar>> {

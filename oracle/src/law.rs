@@ -142,7 +142,7 @@ fn is_excused(error: &EvalError) -> bool {
 
 /// The whole pipeline: evaluating stage by stage gives the plan's rows before and after the change; the change of each
 /// stage's input by the rules is the difference of its inputs, given the changes of the stages below; and so is the
-/// change of the result.
+/// change of the result. A change raises "more than one row" only if a state does.
 pub fn pipeline(
     plan: &Plan,
     world: &World,
@@ -182,6 +182,8 @@ pub fn pipeline(
     };
     let mut changed = world.changed();
     let mut sharing = Sharing::default();
+    // No state so far holds a value that raises.
+    let mut is_calm = true;
     let mut inputs: Vec<(String, &Plan, Option<Plan>)> = vec![];
     for stage in &staged.stages {
         inputs.push((format!("stage {}", stage.id.0), &stage.input, Some(stage.plan())));
@@ -208,6 +210,15 @@ pub fn pipeline(
             Err(error) => return Err(violation(format!("change of {name}: {error}"), vec![])),
         };
         compare(format!("change of the input of {name}"), &after.minus(&before), &actual)?;
+        let [mut at_once, at_once_before] =
+            [&new, &old].map(|env| Env { looks_at_once: true, ..env.clone() });
+        is_calm &= both(input, &at_once_before, &at_once).is_ok();
+        if let (true, Some(change)) = (is_calm, &change)
+            && let Err(error @ EvalError::MoreThanOneRow) = eval_change(change, &sharing, &mut at_once)
+        {
+            let what = format!("the change of the input of {name} meets rows that are in no state: {error}");
+            return Err(violation(what, vec![("change by the rules", show(change))]));
+        }
         let Some(output) = output else {
             compare("rows before the change".to_owned(), &old_rows, &before)?;
             compare("rows after the change".to_owned(), &new_rows, &after)?;

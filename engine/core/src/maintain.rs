@@ -8,7 +8,7 @@ mod work;
 pub use work::{MissingIndex, Work, WorkClass};
 
 use crate::apply;
-use crate::delta::{Changed, Sharing, differentiate};
+use crate::delta::{Changed, Sharing, differentiate, projections_last};
 use crate::normalize::normalize;
 use crate::plan::{DeltaOf, Plan, Round};
 use crate::program::{Action, Counts, Identity, Program, Step, source_delta_name};
@@ -135,6 +135,18 @@ pub fn plan(
     Ok(maintenance)
 }
 
+/// The change of a fragment.
+fn fragment_change(
+    plan: &Plan,
+    changed: &Changed,
+    sharing: &mut Sharing,
+) -> Result<Option<Plan>, Unsupported> {
+    if sharing.is_careful {
+        return differentiate(&projections_last(plan), changed, sharing);
+    }
+    differentiate(plan, changed, sharing)
+}
+
 impl Maintenance {
     /// Columns and key of the stream table.
     pub fn shape(&self) -> &TableShape {
@@ -220,8 +232,26 @@ impl Maintenance {
     /// Moves states and stream table by the changes of `changed` sources, which the executor provides as relations
     /// (see [`crate::program::Input`]). Branches of unchanged sources are not in the program.
     pub fn delta(&self, changed: &BTreeSet<SourceId>, options: ApplyOptions) -> Result<Program, Unsupported> {
+        self.delta_with(changed, options, Sharing::default())
+    }
+
+    /// The same in more steps: no expression is evaluated for a row that is neither in the state before nor in that
+    /// after. For a change that raised.
+    pub fn careful_delta(
+        &self,
+        changed: &BTreeSet<SourceId>,
+        options: ApplyOptions,
+    ) -> Result<Program, Unsupported> {
+        self.delta_with(changed, options, Sharing { is_careful: true, ..Sharing::default() })
+    }
+
+    fn delta_with(
+        &self,
+        changed: &BTreeSet<SourceId>,
+        options: ApplyOptions,
+        mut sharing: Sharing,
+    ) -> Result<Program, Unsupported> {
         let mut changed = Changed { time: self.reads_time(), ..Changed::sources(changed.iter().copied()) };
-        let mut sharing = Sharing::default();
         let mut shared = 0;
         let is_changed = |polled: &Polled| changed.sources.contains(&polled.source);
         let mut steps: Vec<Step> =
@@ -253,7 +283,7 @@ impl Maintenance {
             });
             changed.stages.insert(stage.id);
         }
-        let Some(delta) = differentiate(&self.staged.result, &changed, &mut sharing)? else {
+        let Some(delta) = fragment_change(&self.staged.result, &changed, &mut sharing)? else {
             return Ok(Program { steps, output: None });
         };
         self.share(&mut steps, &sharing, &mut shared)?;

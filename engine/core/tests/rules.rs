@@ -11,13 +11,14 @@
 //! - `=> states`: the statements that create state tables and indexes;
 //! - `=> filling`: the program that fills empty states and the empty stream table;
 //! - `=> program s0 s1`: the program for a change of these sources;
+//! - `=> careful s0 s1`: the change that is tried after that for these sources has raised;
 //! - `=> polled s0`: state tables, the program that fills them, the look and the program for a change, where these sources
 //!   are materialized views;
 //! - `=> recomputation`: the program that rebuilds states and applies the difference.
 //!
 //! `REWRITE_RULES=1` writes what the rules make today into the files; the difference is then reviewed.
 
-use pg_trickle_core::delta::{Changed, Sharing, differentiate};
+use pg_trickle_core::delta::{Changed, Sharing, differentiate, projections_last};
 use pg_trickle_core::expr::{Expr, Piece};
 use pg_trickle_core::maintain::{self, ApplyOptions, Maintenance, Names, table_ddl};
 use pg_trickle_core::normalize::normalize;
@@ -110,7 +111,11 @@ fn remade(text: &str) -> Result<String, String> {
 
 fn output(plan: &Plan, what: &str) -> Result<String, String> {
     let made = match what.split_whitespace().collect::<Vec<_>>().as_slice() {
-        ["change", changed @ ..] => change(plan, &named(changed)?),
+        ["change", changed @ ..] => change(plan, &named(changed)?, Sharing::default()),
+        ["careful", changed @ ..] => {
+            let sharing = Sharing { is_careful: true, ..Sharing::default() };
+            change(&projections_last(plan), &named(changed)?, sharing)
+        }
         ["normalized"] => normalize(plan).map(|plan| plan.to_string()),
         ["stages"] => stages(plan),
         ["spans"] => spans(plan),
@@ -156,8 +161,7 @@ fn named(names: &[&str]) -> Result<Changed, String> {
     Ok(changed)
 }
 
-fn change(plan: &Plan, changed: &Changed) -> Result<String, Unsupported> {
-    let mut sharing = Sharing::default();
+fn change(plan: &Plan, changed: &Changed, mut sharing: Sharing) -> Result<String, Unsupported> {
     let change = differentiate(plan, changed, &mut sharing)?;
     let mut text = String::new();
     for (index, plan) in sharing.plans.iter().enumerate() {

@@ -1,11 +1,15 @@
 //! The counterexamples of unnesting (`design-review.md` 7), each evaluated as written and as normalised.
 
+use pg_trickle_core::delta::{Changed, Sharing, differentiate};
 use pg_trickle_core::normalize::normalize;
 use pg_trickle_core::plan::text::parse;
+use pg_trickle_core::plan::{Delta, DeltaOf, Plan};
+use pg_trickle_core::stage::cut;
 use pg_trickle_core::types::SourceId;
 use pg_trickle_oracle::eval::{Env, eval};
 use pg_trickle_oracle::scalar::EvalError;
 use pg_trickle_oracle::value::{Decimal, Row, Value};
+use pg_trickle_oracle::zset::ZSet;
 
 fn text(text: &str) -> Value {
     Value::Text(text.to_owned())
@@ -214,6 +218,97 @@ DependentJoin scalar
     assert_eq!(eval(&normal, &env), Ok(expected.into_iter().collect()), "{normal}");
 }
 
+/// A scalar subquery whose first row is asked for by a value that another one gives, of which there may be several.
+const NESTED: &str = "
+DependentJoin scalar
+  - adds c2 int4 nullable
+  Source s0
+    - a @0 int4 nullable
+  Project
+    - v = `#1` int4 nullable strict column
+    TopK by ()
+      - order 1
+      - limit `1::pg_catalog.int8` int8 constant
+      DependentJoin scalar
+        - adds v int4 nullable
+        Source s0
+          - a @0 int4 nullable
+        Filter
+          - `(#0 = ^2.0)` bool nullable strict equality
+          Source s0
+            - a @0 int4 nullable";
+
+/// The rows of the normal form of a plan that raises as it stands.
+fn rows_of_normal_form(plan: &str, sources: &[&[Option<i64>]]) -> Result<Vec<Row>, EvalError> {
+    let plan = parse(plan).unwrap_or_else(|error| panic!("{error}\n{plan}"));
+    let mut env = Env::default();
+    for (index, values) in sources.iter().enumerate() {
+        let rows = values.iter().map(|value| (vec![value.map_or(Value::Null, int)], 1));
+        env.sources.insert(SourceId(index as u32), rows.collect());
+    }
+    assert_eq!(eval(&plan, &env), Err(EvalError::MoreThanOneRow));
+    let rows = eval(&normalize(&plan).expect("a normal form"), &env)?;
+    Ok(rows.iter().flat_map(|(row, weight)| (0..weight).map(|_| row.clone())).collect())
+}
+
+fn indented(plan: &str, depth: usize) -> String {
+    plan.lines().map(|line| format!("{}{line}\n", " ".repeat(2 * depth))).collect()
+}
+
+/// 7.2: a subquery that raises for a row is not evaluated for one that NOT EXISTS takes away.
+#[test]
+fn a_mark_stands_before_a_subquery_that_may_raise() {
+    let plan = format!(
+        "
+Filter
+  - `(NOT #2)` bool strict
+  DependentJoin mark
+    - adds m bool
+    Project
+      - c0 = `#0` int4 nullable strict column
+      - c2 = `#1` int4 nullable strict column
+{}
+    Filter
+      - `(#0 = ^1.0)` bool nullable strict equality
+      Source s0
+        - a @0 int4 nullable",
+        indented(NESTED.trim(), 3).trim_end()
+    );
+    let expected = vec![vec![Value::Null, Value::Null, Value::Bool(false)]];
+    assert_eq!(rows_of_normal_form(&plan, &[&[None, Some(1), Some(1)]]), Ok(expected));
+}
+
+/// 7.2: nor for one that a join takes away.
+#[test]
+fn a_subquery_that_may_raise_stands_above_a_join() {
+    let plan = format!(
+        "
+Join
+  - on `(#0 = #1)` bool nullable strict equality
+  Source s1
+    - k @0 int4
+{}",
+        indented(NESTED.trim(), 1).trim_end()
+    );
+    let expected = vec![vec![int(2), int(2), int(2)]];
+    assert_eq!(rows_of_normal_form(&plan, &[&[Some(1), Some(1), Some(2)], &[Some(2)]]), Ok(expected));
+}
+
+/// 7.2: nor for one that a LIMIT cuts off.
+#[test]
+fn a_subquery_that_may_raise_stands_above_a_limit() {
+    let plan = format!(
+        "
+TopK by ()
+  - order 0 desc
+  - limit `1::pg_catalog.int8` int8 constant
+{}",
+        indented(NESTED.trim(), 1).trim_end()
+    );
+    let expected = vec![vec![int(2), int(2)]];
+    assert_eq!(rows_of_normal_form(&plan, &[&[Some(1), Some(1), Some(2)]]), Ok(expected));
+}
+
 /// 7.4: LIMIT of the outer row; NULL is no limit.
 #[test]
 fn a_limit_may_refer_to_the_outer_row() {
@@ -233,4 +328,61 @@ DependentJoin array
     let expected =
         vec![vec![Value::Null, array(&[3, 2, 1])], vec![int(0), array(&[])], vec![int(2), array(&[3, 2])]];
     assert_eq!(rows(plan, &[outer, inner]), Ok(expected));
+}
+
+/// A row that comes together with its match, and so never is one of the result's, is not looked at by a change either.
+#[test]
+fn a_change_looks_at_no_row_that_cancels() {
+    let plan = "
+Filter
+  - `(NOT #2)` bool strict
+  DependentJoin mark
+    - adds m bool
+    DependentJoin scalar
+      - adds v int4 nullable
+      Source s0
+        - a @0 int4 nullable
+      Filter
+        - `(#0 = ^1.0)` bool nullable strict equality
+        Source s0
+          - a @0 int4 nullable
+    Filter
+      - `(#0 = ^1.0)` bool nullable strict equality
+      Source s0
+        - a @0 int4 nullable";
+    let staged = normalize(&parse(plan).expect("a plan")).and_then(|plan| cut(&plan)).expect("stages");
+    let rows: ZSet = [(vec![Value::Null], 1), (vec![int(1)], 2)].into_iter().collect();
+    let mut env = Env { looks_at_once: true, ..Env::default() };
+    env.sources.insert(SourceId(0), rows.clone());
+    env.deltas.insert(DeltaOf::Source(SourceId(0)), rows);
+    let mut changed = Changed::sources([SourceId(0)]);
+    for stage in &staged.stages {
+        // Before the change there was nothing.
+        let groups = eval(&stage.plan(), &env).expect("groups");
+        env.deltas.insert(DeltaOf::Stage(stage.id), groups.clone());
+        env.stages.insert(stage.id, groups);
+        changed.stages.insert(stage.id);
+    }
+    let mut sharing = Sharing::default();
+    let change = differentiate(&staged.result, &changed, &mut sharing).expect("a rule").expect("a change");
+    for (index, shared) in sharing.plans.iter().enumerate() {
+        let rows = eval(shared, &env).expect("rows");
+        env.deltas.insert(DeltaOf::Shared(index as u32), rows);
+    }
+    let expected = [(vec![Value::Null, Value::Null, Value::Bool(false)], 1)];
+    assert_eq!(eval(&change, &env), Ok(expected.into_iter().collect()), "{change}");
+    let inlined = inlined(&change, &sharing);
+    assert_eq!(eval(&inlined, &env), Err(EvalError::MoreThanOneRow), "{inlined}");
+}
+
+/// The change without consolidation on the way.
+fn inlined(change: &Plan, sharing: &Sharing) -> Plan {
+    if let Plan::Delta(Delta { of: DeltaOf::Shared(shared), .. }) = change {
+        return inlined(&sharing.plans[*shared as usize], sharing);
+    }
+    let mut change = change.clone();
+    for child in change.children_mut() {
+        *child = inlined(child, sharing);
+    }
+    change
 }

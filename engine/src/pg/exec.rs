@@ -11,7 +11,7 @@ use crate::pg::value::{Param, Row};
 use pg_trickle_core::program::RelationColumn;
 use pgrx::pg_sys;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 
 unsafe extern "C-unwind" {
@@ -145,8 +145,18 @@ impl Executor {
 
     /// Frees every kept relation.
     pub fn clear_relations(&self) {
-        for (_, store) in std::mem::take(&mut *self.relations.borrow_mut()) {
-            self.arena.free(store);
+        self.clear_relations_but(&BTreeSet::new());
+    }
+
+    /// Frees every kept relation with another name than these.
+    pub fn clear_relations_but(&self, names: &BTreeSet<String>) {
+        let all = std::mem::take(&mut *self.relations.borrow_mut());
+        for (name, store) in all {
+            if names.contains(&name) {
+                self.relations.borrow_mut().insert(name, store);
+            } else {
+                self.arena.free(store);
+            }
         }
     }
 

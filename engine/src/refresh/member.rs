@@ -164,6 +164,7 @@ pub fn populate(session: &Session, stream_table: &StreamTable) -> Result<()> {
         action: Action::Full,
         reason: Some("initial population".to_owned()),
         program: None,
+        changed: BTreeSet::new(),
         delta_rows: 0,
         keeps_state,
         is_fallback: false,

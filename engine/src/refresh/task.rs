@@ -2,7 +2,8 @@
 //!
 //! A program may evaluate an expression that the defining query never evaluates: a stage computes a cast that stands
 //! under CASE, a delta meets a row that a recompute would not see. So a program that raises is undone and the next
-//! slower one tried: change, rebuild of all states, the defining query itself. What that raises, the user sees.
+//! slower one tried: change, change in which no expression meets rows that cancel, rebuild of all states, the defining
+//! query itself. What that raises, the user sees.
 
 use crate::catalog::definition::StreamTable;
 use crate::error::Result;
@@ -14,7 +15,7 @@ use crate::refresh::constraints::Constraints;
 use crate::refresh::member::not_differential;
 use crate::refresh::{Action, RowCounts, run};
 use pg_trickle_core::maintain::{Maintenance, recompute_by_query};
-use pg_trickle_core::program::Program;
+use pg_trickle_core::program::{Program, source_delta_name};
 use pg_trickle_core::types::SourceId;
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -25,6 +26,8 @@ pub struct Task {
     pub reason: Option<String>,
     /// None: nothing is to be done but to move the frontier.
     pub program: Option<Rc<Program>>,
+    /// The sources whose changes the program takes.
+    pub changed: BTreeSet<SourceId>,
     /// Consolidated rows of the sources' changes.
     pub delta_rows: u64,
     /// The states are right afterwards.
@@ -67,10 +70,29 @@ impl Choice<'_> {
             action: if program.is_some() { Action::Differential } else { Action::NoData },
             reason: None,
             program,
+            changed: changed.clone(),
             delta_rows,
             keeps_state: true,
             is_fallback: false,
         })
+    }
+
+    /// The change that failed, done with care; None if that is nothing else.
+    fn careful(&self, failed: &Task, reason: String) -> Result<Option<Task>> {
+        let maintenance =
+            self.compiled.maintenance.as_ref().map_err(|error| not_differential(error.clone()))?;
+        let program =
+            maintenance.careful_delta(&failed.changed, self.constraints.options).map_err(not_differential)?;
+        let is_other = failed.reason.is_none() && failed.program.as_deref() != Some(&program);
+        Ok(is_other.then(|| Task {
+            action: Action::Differential,
+            reason: Some(reason),
+            program: Some(Rc::new(program)),
+            changed: failed.changed.clone(),
+            delta_rows: failed.delta_rows,
+            keeps_state: true,
+            is_fallback: false,
+        }))
     }
 
     /// All states anew, and the difference of the stream table.
@@ -82,6 +104,7 @@ impl Choice<'_> {
             action: Action::Reinitialize,
             reason: Some(reason),
             program: Some(Rc::new(program)),
+            changed: BTreeSet::new(),
             delta_rows: 0,
             keeps_state: true,
             is_fallback,
@@ -101,6 +124,7 @@ impl Choice<'_> {
                 &query,
                 self.constraints.options,
             ))),
+            changed: BTreeSet::new(),
             delta_rows: 0,
             keeps_state: false,
             is_fallback,
@@ -120,8 +144,8 @@ impl Choice<'_> {
                 let counts = run::run(executor, self.stream_table, &program, Planning::Once)?;
                 return Ok((task, counts));
             }
-            let planning =
-                if task.action == Action::Differential { Planning::Cached } else { Planning::Once };
+            let is_usual = task.action == Action::Differential && task.reason.is_none();
+            let planning = if is_usual { Planning::Cached } else { Planning::Once };
             let attempt = xact::subtransaction(|| {
                 run::run(executor, self.stream_table, &program, planning)
                     .unwrap_or_else(|error| error.report())
@@ -129,8 +153,10 @@ impl Choice<'_> {
             match attempt {
                 Ok(counts) => return Ok((task, counts)),
                 Err(failure) if failure.is_about_data() => {
-                    executor.clear_relations();
                     task = self.instead(&task, &failure)?;
+                    let kept: BTreeSet<String> =
+                        task.changed.iter().map(|&source| source_delta_name(source)).collect();
+                    executor.clear_relations_but(&kept);
                 }
                 Err(failure) => return Err(failure.into()),
             }
@@ -138,6 +164,12 @@ impl Choice<'_> {
     }
 
     fn instead(&self, failed: &Task, failure: &Failure) -> Result<Task> {
+        if failed.action == Action::Differential {
+            let reason = format!("rows that cancel were left out, because of: {}", failure.message);
+            if let Some(task) = self.careful(failed, reason)? {
+                return Ok(task);
+            }
+        }
         pgrx::warning!(
             "{} refresh of stream table \"{}\" failed and is replaced by a recomputation: {}",
             failed.action.as_str(),

@@ -19,5 +19,8 @@ pub(super) fn rule(
     sharing: &mut Sharing,
 ) -> Result<Option<Plan>, Unsupported> {
     let delta = differentiate(&expand.input, changed, sharing)?;
-    Ok(delta.map(|input| Plan::Expand(Expand { input: Box::new(input), ..expand.clone() })))
+    Ok(delta.map(|delta| {
+        let input = sharing.steadied(delta, &expand.input, changed, expand.exprs());
+        Plan::Expand(Expand { input: Box::new(input), ..expand.clone() })
+    }))
 }

@@ -28,7 +28,16 @@ pub(super) fn rule(
     let is_used_again = deltas.iter().flatten().count() > 1;
     let deltas: Vec<Option<Plan>> = deltas
         .into_iter()
-        .map(|delta| delta.map(|delta| if is_used_again { sharing.share(delta) } else { delta }))
+        .zip(&join.inputs)
+        .map(|(delta, input)| {
+            delta.map(|delta| {
+                if is_used_again {
+                    sharing.share(delta)
+                } else {
+                    sharing.steadied(delta, input, changed, &join.predicates)
+                }
+            })
+        })
         .collect();
     let mut terms = vec![];
     for (index, delta) in deltas.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! Linear operators are their own change.  d(f(A)) = f(dA)  for f a filter, a bag projection, a sum, a negation, the
 //! repetition of rows.  Reads: dA.  Needs: nothing.
+//!
+//! What may raise is spared the rows of dA that cancel (`steady`).
 
 use super::{Changed, Sharing, differentiate, sum};
 use crate::plan::{Filter, Plan, Project, Repeat, UnionAll};
@@ -9,18 +11,23 @@ type Rule = Result<Option<Plan>, Unsupported>;
 
 pub(super) fn filter(filter: &Filter, changed: &Changed, sharing: &mut Sharing) -> Rule {
     let delta = differentiate(&filter.input, changed, sharing)?;
-    Ok(delta
-        .map(|input| Plan::Filter(Filter { input: Box::new(input), predicate: filter.predicate.clone() })))
+    Ok(delta.map(|delta| {
+        let input = sharing.steadied(delta, &filter.input, changed, [&filter.predicate]);
+        Plan::Filter(Filter { input: Box::new(input), predicate: filter.predicate.clone() })
+    }))
 }
 
 pub(super) fn project(project: &Project, changed: &Changed, sharing: &mut Sharing) -> Rule {
     let delta = differentiate(&project.input, changed, sharing)?;
-    Ok(delta.map(|input| Plan::Project(Project { input: Box::new(input), exprs: project.exprs.clone() })))
+    Ok(delta.map(|delta| sharing.steadied_projection(delta, project, changed)))
 }
 
 pub(super) fn repeat(repeat: &Repeat, changed: &Changed, sharing: &mut Sharing) -> Rule {
     let delta = differentiate(&repeat.input, changed, sharing)?;
-    Ok(delta.map(|input| Plan::Repeat(Repeat { input: Box::new(input), count: repeat.count.clone() })))
+    Ok(delta.map(|delta| {
+        let input = sharing.steadied(delta, &repeat.input, changed, [&repeat.count]);
+        Plan::Repeat(Repeat { input: Box::new(input), count: repeat.count.clone() })
+    }))
 }
 
 pub(super) fn negate(input: &Plan, changed: &Changed, sharing: &mut Sharing) -> Rule {

@@ -10,8 +10,10 @@ mod inner_join;
 mod linear;
 mod outer_join;
 mod semi_join;
+mod steady;
 mod temporal_filter;
 
+pub use steady::projections_last;
 pub use temporal_filter::TIME;
 
 use crate::plan::{Delta, DeltaOf, Plan, UnionAll};
@@ -43,6 +45,8 @@ impl Changed {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sharing {
     pub plans: Vec<Plan>,
+    /// Every expression is spared the rows that cancel, not only those known to raise; see `steady`.
+    pub is_careful: bool,
 }
 
 impl Sharing {

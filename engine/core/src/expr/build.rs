@@ -253,6 +253,12 @@ impl Expr {
         composed
     }
 
+    /// The same, if the columns it uses are bare columns of the inputs: so its shape stays.
+    pub fn over_bare_projection(&self, exprs: &[(Expr, String)]) -> Option<Expr> {
+        let is_bare = self.columns().iter().all(|&column| exprs[column].0.as_column().is_some());
+        is_bare.then(|| self.over_projection(exprs))
+    }
+
     /// The expression with the columns of an outer row, `depth` dependent joins out, computed by `exprs` over another.
     pub fn over_outer_projection(&self, depth: u32, exprs: &[(Expr, String)]) -> Expr {
         let mut composed = self.clone();

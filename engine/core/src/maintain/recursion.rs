@@ -1,7 +1,7 @@
 //! Recursions among the stages: what they are given, and what a round adds to the next one.
 
-use super::{Inlined, Maintenance};
-use crate::delta::{Changed, Sharing, differentiate};
+use super::{Inlined, Maintenance, fragment_change};
+use crate::delta::{Changed, Sharing};
 use crate::plan::{Plan, Round};
 use crate::query::Unsupported;
 use crate::sql::identity::consolidate;
@@ -37,7 +37,7 @@ impl Maintenance {
             Operator::Recursion { step, .. } => {
                 carry::derived_change(&stage.input, step, stage.id, changed, sharing)
             }
-            _ => differentiate(&stage.input, changed, sharing),
+            _ => fragment_change(&stage.input, changed, sharing),
         }
     }
 

@@ -5,6 +5,8 @@
 //! | `push-filters` | `filter` | conditions move to where they restrict most; equality conditions reach joins |
 //! | `null-rejecting` | `filter` | a left join under a condition that NULLs cannot pass is an inner join |
 //! | `one-sided-on` | `filter` | ON conditions over the right side alone restrict the right side |
+//! | `scalars-last` | `late` | scalar subqueries that may raise stand above joins and limits that do not look at them |
+//! | `marks-first` | `early` | `EXISTS`, `IN` as a condition stand before the subqueries they do not look at |
 //! | `mark-to-semi` | `unnest` | `EXISTS`, `IN` as a condition is a semi join, negated an anti join |
 //! | `mark-to-union` | `unnest` | `EXISTS`, `IN` as a value is a union of the rows for which it is true, NULL, false |
 //! | `scalar-to-join` | `unnest` | a scalar subquery is a join with its only row, or with its rows grouped by the correlation |
@@ -20,7 +22,9 @@ mod correlation;
 mod descend;
 mod distinct;
 mod domain;
+mod early;
 mod filter;
+mod late;
 mod narrow;
 mod rank;
 mod unnest;
@@ -33,6 +37,6 @@ pub use correlation::is_correlated;
 /// Applies all rewrites. The result has no dependent join and the same rows.
 pub fn normalize(plan: &Plan) -> Result<Plan, Unsupported> {
     let pushed = filter::push(plan.clone(), vec![]);
-    let unnested = unnest::unnest(pushed)?;
+    let unnested = unnest::unnest(early::marks_first(late::scalars_last(pushed)))?;
     Ok(narrow::aggregates(distinct::split(rank::limit(filter::push(unnested, vec![])))))
 }

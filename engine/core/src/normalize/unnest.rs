@@ -172,7 +172,7 @@ struct Keyed {
 
 /// The columns that equal outer values, if these equalities are all that ties the rows to the outer row. A condition on
 /// the outer row alone ties nothing to it.
-fn tying_columns(pulled: &Pulled) -> Option<Vec<usize>> {
+pub(super) fn tying_columns(pulled: &Pulled) -> Option<Vec<usize>> {
     let tying = pulled.conditions.iter().filter(|condition| !condition.columns().is_empty());
     tying.map(correlated_column).collect()
 }
@@ -246,6 +246,17 @@ fn correlated_projection(right: &Plan) -> Option<&Project> {
     match right {
         Plan::Project(project) if project.exprs.iter().any(|(expr, _)| expr.is_correlated()) => Some(project),
         _ => None,
+    }
+}
+
+/// True if the right side depends on the outer row in more than conditions and what is computed after the join.
+pub(super) fn needs_domain(right: &Plan) -> bool {
+    if let Some(projection) = correlated_projection(right) {
+        return needs_domain(&projection.input);
+    }
+    match projected_aggregate(right) {
+        Some((_, aggregate)) => pull(&aggregate.input).is_none(),
+        None => pull(right).is_none(),
     }
 }
 
