@@ -61,6 +61,13 @@ fn apply(function: &str, call: &AggCall, args: Vec<Row>) -> Result<Value> {
         // The least by identity among the equal ones, so that the result is a function of the multiset.
         "min" | "any_value" => fold(values(), |value, best| value.compare(best).is_some_and(|o| o.is_lt())),
         "max" => fold(values(), |value, best| value.compare(best).is_some_and(|o| o.is_gt())),
+        "variance" | "var_samp" => spread(values(), true)?,
+        "var_pop" => spread(values(), false)?,
+        "stddev" | "stddev_samp" => root(&spread(values(), true)?)?,
+        "stddev_pop" => root(&spread(values(), false)?)?,
+        "bit_and" => bits(values(), |all, value| all & value)?,
+        "bit_or" => bits(values(), |all, value| all | value)?,
+        "bit_xor" => bits(values(), |all, value| all ^ value)?,
         "bool_and" | "every" => Value::Bool(truths(values())?.into_iter().all(|truth| truth)),
         "bool_or" => Value::Bool(truths(values())?.into_iter().any(|truth| truth)),
         "string_agg" => {
@@ -87,6 +94,42 @@ fn sum<'a>(values: impl Iterator<Item = &'a Value>, arithmetic: Arithmetic) -> R
         Arithmetic::Numeric => Ok(Value::Numeric(sum)),
         _ => Err(unknown("a sum of something else than exact numbers")),
     }
+}
+
+/// The variance of a sample or of a population: `(n * sum of squares - square of sum) / (n * (n - 1))`, or by `n * n`.
+fn spread<'a>(values: impl Iterator<Item = &'a Value>, is_sample: bool) -> Result<Value> {
+    let (mut count, mut sum, mut squares) = (0_i64, Decimal::from(0), Decimal::from(0));
+    let too_large = || EvalError::OutOfRange;
+    for value in values {
+        let value = decimal_of(value)?;
+        count += 1;
+        sum = sum.add(&value).ok_or_else(too_large)?;
+        squares = value.multiply(&value).and_then(|square| squares.add(&square)).ok_or_else(too_large)?;
+    }
+    if is_sample && count < 2 {
+        return Ok(Value::Null);
+    }
+    let rows = Decimal::from(count);
+    let of_sum = sum.multiply(&sum).ok_or_else(too_large)?;
+    let difference = rows.multiply(&squares).and_then(|all| all.subtract(&of_sum)).ok_or_else(too_large)?;
+    let pairs = Decimal::from(count * if is_sample { count - 1 } else { count });
+    Ok(Value::Numeric(difference.divide(&pairs).ok_or_else(too_large)?))
+}
+
+/// The square root, with as many digits as the number has.
+fn root(value: &Value) -> Result<Value> {
+    let Value::Numeric(value) = value else { return Ok(Value::Null) };
+    let square = value.rescaled(2 * value.scale).ok_or(EvalError::OutOfRange)?;
+    Ok(Value::Numeric(Decimal::new(square.mantissa.isqrt(), value.scale)))
+}
+
+fn bits<'a>(mut values: impl Iterator<Item = &'a Value>, combine: impl Fn(i64, i64) -> i64) -> Result<Value> {
+    let number = |value: &Value| match value {
+        Value::Int(value) => Ok(*value),
+        _ => Err(unknown("the bits of something else than integers")),
+    };
+    let first = values.next().map_or(Ok(0), number)?;
+    Ok(Value::Int(values.try_fold(first, |all, value| Ok::<i64, EvalError>(combine(all, number(value)?)))?))
 }
 
 fn fold<'a>(values: impl Iterator<Item = &'a Value>, is_better: impl Fn(&Value, &Value) -> bool) -> Value {

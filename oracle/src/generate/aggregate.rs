@@ -17,26 +17,39 @@ pub(super) fn grouped(input: Plan, choices: &mut Choices) -> Plan {
         }
     }
     let least = usize::from(keys.is_empty());
-    let calls = (0..least + choices.below(3)).map(|index| call(&columns, index, choices)).collect();
+    let calls = (0..least + choices.below(3)).map(|index| call(&columns, &keys, index, choices)).collect();
     Plan::Aggregate(Aggregate { input: Box::new(input), keys, calls })
 }
 
 /// One row with one column.
 pub(super) fn global(input: Plan, choices: &mut Choices) -> Plan {
-    let calls = vec![call(&input.columns(), 0, choices)];
+    let calls = vec![call(&input.columns(), &[], 0, choices)];
     Plan::Aggregate(Aggregate { input: Box::new(input), keys: vec![], calls })
 }
 
-fn call(columns: &[Column], index: usize, choices: &mut Choices) -> AggCall {
+/// Variances and deviations, each under both of the names it has for a sample.
+const SPREADS: [&str; 6] = ["variance", "stddev", "var_samp", "stddev_samp", "var_pop", "stddev_pop"];
+
+fn call(columns: &[Column], keys: &[usize], index: usize, choices: &mut Choices) -> AggCall {
     let arg = choices.below(columns.len());
     let ty = &columns[arg].ty;
     let is_scalar = is_scalar(ty);
     let mut options = vec!["count(*)", "count"];
     match ty.arithmetic {
-        Arithmetic::Integer | Arithmetic::Numeric => options.extend(["sum", "sum", "avg", "min", "max"]),
+        Arithmetic::Integer | Arithmetic::Numeric => {
+            options.extend(["sum", "sum", "avg", "min", "max"]);
+            options.push(choices.one_of(&SPREADS));
+        }
         _ if ty.oid == 16 => options.extend(["bool_and", "bool_or"]),
         _ if ty.oid == 25 => options.extend(["min", "max"]),
         _ => {}
+    }
+    if ty.arithmetic == Arithmetic::Integer {
+        options.extend(["bit_and", "bit_or", "bit_xor"]);
+    }
+    // Of different values the server may choose any.
+    if keys.contains(&arg) {
+        options.push("any_value");
     }
     if is_scalar {
         options.push("array_agg");
@@ -98,6 +111,31 @@ pub(super) fn signature(name: &str, ty: &TypeRef) -> (u32, TypeRef) {
         ("max", 20) => (2115, ty.clone()),
         ("max", 25) => (2129, ty.clone()),
         ("max", _) => (2130, numeric()),
+        ("bit_and", 23) => (2238, ty.clone()),
+        ("bit_and", _) => (2240, ty.clone()),
+        ("bit_or", 23) => (2239, ty.clone()),
+        ("bit_or", _) => (2241, ty.clone()),
+        ("bit_xor", 23) => (6165, ty.clone()),
+        ("bit_xor", _) => (6166, ty.clone()),
+        ("any_value", _) => (6292, ty.clone()),
+        ("variance", 23) => (2149, numeric()),
+        ("variance", 20) => (2148, numeric()),
+        ("variance", _) => (2153, numeric()),
+        ("stddev", 23) => (2155, numeric()),
+        ("stddev", 20) => (2154, numeric()),
+        ("stddev", _) => (2159, numeric()),
+        ("var_samp", 23) => (2642, numeric()),
+        ("var_samp", 20) => (2641, numeric()),
+        ("var_samp", _) => (2646, numeric()),
+        ("stddev_samp", 23) => (2713, numeric()),
+        ("stddev_samp", 20) => (2712, numeric()),
+        ("stddev_samp", _) => (2717, numeric()),
+        ("var_pop", 23) => (2719, numeric()),
+        ("var_pop", 20) => (2718, numeric()),
+        ("var_pop", _) => (2723, numeric()),
+        ("stddev_pop", 23) => (2725, numeric()),
+        ("stddev_pop", 20) => (2724, numeric()),
+        ("stddev_pop", _) => (2729, numeric()),
         ("bool_and", _) => (2517, TypeRef::boolean()),
         ("bool_or", _) => (2518, TypeRef::boolean()),
         _ => (2335, array_of(ty)),
