@@ -158,7 +158,8 @@ fn add_replay(
 }
 
 /// A part without contents of its own.
-fn part(selected: Selected, version: &Version, seed: u64, content: Content) -> Part {
+fn part(selected: Selected, version: &Version, seed: Option<u64>, content: Content) -> Part {
+    let again = seed.map_or(String::new(), |seed| format!(" --seed {seed}"));
     Part {
         id: format!("{}-{}", selected.word(), version.major),
         title: selected.title().to_owned(),
@@ -168,7 +169,7 @@ fn part(selected: Selected, version: &Version, seed: u64, content: Content) -> P
         size: String::new(),
         seed,
         command: format!(
-            "./harness/run report --only {} --pg {} --seed {seed}",
+            "./harness/run report --only {} --pg {}{again}",
             selected.word(),
             version.major
         ),
@@ -192,7 +193,7 @@ fn add_scripts(site: &mut Site, version: &Version) -> Result<()> {
         settings: settings(&mut session)?,
         failures: run.failures(),
         seconds: clock.elapsed().as_secs_f64(),
-        ..part(Selected::Scripts, version, 0, Content::Scripts(run))
+        ..part(Selected::Scripts, version, None, Content::Scripts(run))
     });
     Ok(())
 }
@@ -208,7 +209,7 @@ fn add_random(site: &mut Site, version: &Version, seed: u64) -> Result<()> {
         settings: settings(&mut session)?,
         failures: run.failures(),
         seconds: clock.elapsed().as_secs_f64(),
-        ..part(Selected::Random, version, seed, Content::Random(run))
+        ..part(Selected::Random, version, Some(seed), Content::Random(run))
     });
     Ok(())
 }

@@ -20,7 +20,9 @@ pub(super) fn verdict(page: &mut Html, counts: &Counts, failures: usize) {
             ("bad", format!("No wrong result in {} comparisons, but it failed.", grouped(counts.compared())))
         }
         (wrong, _) => {
-            ("bad", format!("{} of {} comparisons went wrong.", grouped(wrong), grouped(counts.compared())))
+            let things = if wrong == 1 { "thing" } else { "things" };
+            let all = grouped(counts.compared());
+            ("bad", format!("{} {things} went wrong, in {all} comparisons.", grouped(wrong)))
         }
     };
     page.leaf("p", &[("class", &format!("verdict {class}"))], text);
@@ -34,7 +36,7 @@ pub(super) fn head(page: &mut Html, part: &Part, backend: &str) {
     failures(page, &part.failures);
     page.facts(&[
         ("size", part.size.clone()),
-        ("seed", part.seed.to_string()),
+        ("seed", part.seed.map_or(String::new(), |seed| seed.to_string())),
         ("server", part.server_version.clone()),
         ("runs as", backend.to_owned()),
         ("took", format!("{:.0} s", part.seconds)),

@@ -19,13 +19,13 @@ pub(super) fn page(site: &Site, part: &Part, run: &ScriptsRun) -> String {
         );
         let heads = [
             "script",
+            "outcome",
             "about",
             "stream tables",
             "refreshes",
             "comparisons",
             "verified",
             "seconds",
-            "outcome",
         ];
         let rows = run.scripts.iter().map(|script| {
             let outcome = match script.failure {
@@ -34,13 +34,13 @@ pub(super) fn page(site: &Site, part: &Part, run: &ScriptsRun) -> String {
             };
             vec![
                 Cell::text(&script.path),
+                outcome,
                 Cell::prose(&script.about),
                 Cell::count(script.tally.stream_tables),
                 Cell::count(script.tally.refreshes),
                 Cell::count(script.tally.comparisons),
                 Cell::count(script.tally.verifications),
                 Cell::figure(format!("{:.1}", script.seconds)),
-                outcome,
             ]
         });
         table(page, &heads, rows);

@@ -61,7 +61,8 @@ pub struct Part {
     /// The refresh mode asked for.
     pub mode: String,
     pub size: String,
-    pub seed: u64,
+    /// None where nothing depends on it.
+    pub seed: Option<u64>,
     /// The command that runs this part again.
     pub command: String,
     pub commit: String,
@@ -154,7 +155,7 @@ impl Site {
                     server_version: run.server_version.clone(),
                     mode: report.mode.clone(),
                     size: report.size.clone(),
-                    seed: report.seed,
+                    seed: Some(report.seed),
                     command: report.command.clone(),
                     commit: report.commit.clone(),
                     seconds: run.seconds,
