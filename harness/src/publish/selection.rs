@@ -12,6 +12,7 @@ use pg_trickle_corpus::workload::Workload;
 use crate::cluster::{ClusterOptions, StartedCluster};
 use crate::fuzz::{Extent, Ground};
 use crate::provision::plan::Version;
+use crate::replay::sqllogictest::{self, SltOptions};
 use crate::replay::{Mode, ReplayOptions, commit, replay, settings};
 use crate::report::{Content, NotProven, Part, RandomRun, Site};
 use crate::slt::run_every_script;
@@ -20,6 +21,7 @@ const TPCH_SCALE: f64 = 0.01;
 const JOB_TITLES: u32 = 500;
 const NEXMARK_EVENTS: u32 = 10_000;
 const BATCH_ROWS: u32 = 500;
+const SAMPLE: usize = 400;
 
 /// One round of random queries; its number is fixed so that the same seed gives the same verdicts.
 const RANDOM: Extent = Extent { queries: 200, batches: 25 };
@@ -30,6 +32,7 @@ pub enum Selected {
     Tpch,
     Nexmark,
     Job,
+    Sqllogictest,
     Scripts,
     Random,
 }
@@ -47,6 +50,7 @@ impl Selected {
             Selected::Tpch => "tpch",
             Selected::Nexmark => "nexmark",
             Selected::Job => "job",
+            Selected::Sqllogictest => "sqllogictest",
             Selected::Scripts => "scripts",
             Selected::Random => "random",
         }
@@ -58,6 +62,7 @@ impl Selected {
             Selected::Tpch => "TPC-H",
             Selected::Nexmark => "Nexmark",
             Selected::Job => "Join Order Benchmark",
+            Selected::Sqllogictest => "sqllogictest",
             Selected::Scripts => "The project's own scripts",
             Selected::Random => "Random queries and histories",
         }
@@ -83,6 +88,7 @@ impl Selected {
                 add_replay(site, &nexmark(true, 3), version, Mode::Auto, 3, seed)?;
             }
             Selected::Job => add_replay(site, &Job::new(JOB_TITLES, seed), version, Mode::Auto, 3, seed)?,
+            Selected::Sqllogictest => add_sqllogictest(site, version, seed)?,
             Selected::Scripts => add_scripts(site, version)?,
             Selected::Random => add_random(site, version, seed)?,
         }
@@ -112,6 +118,10 @@ impl Selected {
             Selected::Job => (
                 format!("replayed with {JOB_TITLES} titles only, in mode AUTO"),
                 "./harness/run replay job --titles 20000 --cycles 10 --report target/job",
+            ),
+            Selected::Sqllogictest => (
+                format!("a sample of {SAMPLE} of SQLite's queries"),
+                "./harness/run replay sqllogictest --all",
             ),
             Selected::Scripts => (
                 "they show each statement and each error once, with one writer at a time; concurrent sessions, crashes, \
@@ -168,17 +178,44 @@ fn part(selected: Selected, version: &Version, seed: Option<u64>, content: Conte
         mode: String::new(),
         size: String::new(),
         seed,
-        command: format!(
-            "./harness/run report --only {} --pg {}{again}",
-            selected.word(),
-            version.major
-        ),
+        command: format!("./harness/run report --only {} --pg {}{again}", selected.word(), version.major),
         commit: commit(),
         seconds: 0.0,
         settings: Default::default(),
         failures: Vec::new(),
         content,
     }
+}
+
+/// An absent corpus is no failure: the report says how to get it.
+fn add_sqllogictest(site: &mut Site, version: &Version, seed: u64) -> Result<()> {
+    let selected = Selected::Sqllogictest;
+    if let Err(reason) = crate::corpus::folder(selected.word()) {
+        let missing = NotProven {
+            what: selected.title().to_owned(),
+            why: format!("{reason:#}"),
+            command: "./harness/run corpus fetch sqllogictest && ./harness/run report --only sqllogictest"
+                .to_owned(),
+        };
+        if !site.not_proven.contains(&missing) {
+            site.not_proven.push(missing);
+        }
+        return Ok(());
+    }
+    let options = SltOptions { sample: SAMPLE, seed, pg: vec![version.major], ..SltOptions::default() };
+    let (report, timing) = sqllogictest::replay(&options)?;
+    for server in report.servers {
+        site.parts.push(Part {
+            server_version: server.server_version.clone(),
+            mode: report.mode.clone(),
+            size: format!("a sample of {SAMPLE} queries"),
+            command: report.command.clone(),
+            failures: server.failures(),
+            seconds: timing.seconds,
+            ..part(selected, version, Some(seed), Content::Sqllogictest(server))
+        });
+    }
+    Ok(())
 }
 
 fn add_scripts(site: &mut Site, version: &Version) -> Result<()> {

@@ -89,7 +89,8 @@ fn figures(page: &mut Html, site: &Site, counts: &Counts) {
     ];
     if all > 0 {
         let share = format!("{:.1} %", from_changes as f64 * 100.0 / all as f64);
-        let words = format!("of {} queries maintained from their changes, where that was asked for", grouped(all));
+        let words =
+            format!("of {} queries maintained from their changes, where that was asked for", grouped(all));
         figures.insert(4, (share, words));
     }
     page.element("div", &[("class", &"tiles")], |tiles| {

@@ -17,6 +17,7 @@ mod run;
 mod scripts;
 mod scripts_page;
 mod site;
+mod sqllogictest_page;
 mod statistics;
 mod table;
 mod terminal;

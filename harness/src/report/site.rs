@@ -12,7 +12,8 @@ use super::counts::Counts;
 use super::random::RandomRun;
 use super::run::{Report, ServerRun};
 use super::scripts::ScriptsRun;
-use super::{front_page, query_page, random_page, replay_page, scripts_page};
+use super::{front_page, query_page, random_page, replay_page, scripts_page, sqllogictest_page};
+use crate::replay::sqllogictest::result::SltServer;
 
 /// Everything that a run of one or more corpora found.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -80,6 +81,7 @@ pub enum Content {
     Replay(Box<ServerRun>),
     Scripts(ScriptsRun),
     Random(RandomRun),
+    Sqllogictest(SltServer),
 }
 
 /// The front page as data: the site without the contents of its parts.
@@ -109,6 +111,7 @@ impl Part {
             Content::Replay(run) => Counts::of_replay(run),
             Content::Scripts(run) => run.counts(),
             Content::Random(run) => run.counts(),
+            Content::Sqllogictest(run) => sqllogictest_page::counts(run),
         }
     }
 
@@ -122,6 +125,7 @@ impl Part {
             Content::Replay(run) => replay_page::page(site, self, run),
             Content::Scripts(run) => scripts_page::page(site, self, run),
             Content::Random(run) => random_page::page(site, self, run),
+            Content::Sqllogictest(run) => sqllogictest_page::page(site, self, run),
         }
     }
 }

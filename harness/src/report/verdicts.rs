@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use super::explanation::How;
 use super::run::QueryRun;
 use super::site::{Content, Part, Site};
+use super::sqllogictest_page;
+use crate::replay::sqllogictest::result::QueryVerdict;
 
 /// What was found about one query, or about one script or round.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +66,24 @@ fn of_part(part: &Part) -> BTreeMap<String, Finding> {
             });
             found.collect()
         }
+        Content::Sqllogictest(run) => {
+            let found = run
+                .verdicts()
+                .map(|(file, verdict)| (format!("{}:{}", file.path, verdict.line), of_recorded(verdict)));
+            found.collect()
+        }
+    }
+}
+
+fn of_recorded(verdict: &QueryVerdict) -> Finding {
+    let how = sqllogictest_page::how(verdict.class);
+    let compared = (verdict.postgres_comparisons, verdict.duckdb_comparisons, verdict.value_only);
+    Finding {
+        how,
+        refused: verdict.reason.clone().filter(|_| how == Some(How::Refused)),
+        is_failing: verdict.failure.is_some(),
+        history: vec![format!("{:?} {compared:?} {:?}", verdict.actions, verdict.recorded)],
+        refresh_ms: Time(None),
     }
 }
 
