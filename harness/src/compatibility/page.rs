@@ -14,8 +14,8 @@ use crate::slt::scripts;
 pub struct Refused {
     /// Its text, with `{}` where it names something.
     pub text: String,
-    /// What AUTO makes of it: `recomputed` or `refused`.
-    pub under_auto: &'static str,
+    /// No mode takes the query.
+    pub in_every_mode: bool,
 }
 
 const INTRODUCTION: &str = "\
@@ -38,6 +38,8 @@ pub fn page(root: &Path, refused: &[Refused]) -> Result<String> {
             all.push(Script::read(root, &path)?);
         }
     }
+    // Scripts that are about a construct in every mode are better proofs than those that use it on the way.
+    all.sort_by_key(|script| !script.path.starts_with("corpus/sql/mode/"));
     let mut page = INTRODUCTION.to_owned();
     for group in GROUPS {
         table(&mut page, group, &|construct, creation, _, _| (construct.is_in)(&creation.query), &all);
@@ -83,20 +85,24 @@ fn table(page: &mut String, group: &Group, shows: Shows, all: &[Script]) {
 }
 
 fn refusals(page: &mut String, refused: &[Refused], all: &[Script]) {
-    page.push_str(
-        "\n## Not maintained from changes\n\nEach reason with a script in which the extension gives it.\n\n\
-         | reason | DIFFERENTIAL | AUTO |\n|---|---|---|\n",
-    );
-    for one in refused {
-        let proof = all.iter().find(|script| script.expected.iter().any(|line| fits(&one.text, line)));
-        let Some(script) = proof else { continue };
+    let kinds = [
+        (
+            false,
+            "Not maintained from changes",
+            "DIFFERENTIAL refuses these; AUTO recomputes them and says so ([script](../corpus/sql/shape/fallback.slt)).",
+        ),
+        (true, "Refused in every mode", "No mode takes these."),
+    ];
+    for (in_every_mode, title, prose) in kinds {
         let _ = writeln!(
             page,
-            "| {} | [refused](../{path}) | [{}](../{path}) |",
-            one.text.replace("{}", "..").replace('|', "\\|"),
-            one.under_auto,
-            path = script.path
+            "\n## {title}\n\n{prose} Each reason with a script in which the extension gives it.\n"
         );
+        for one in refused.iter().filter(|one| one.in_every_mode == in_every_mode) {
+            let proof = all.iter().find(|script| script.expected.iter().any(|line| fits(&one.text, line)));
+            let Some(script) = proof else { continue };
+            let _ = writeln!(page, "- [{}](../{})", one.text.replace("{}", ".."), script.path);
+        }
     }
 }
 
