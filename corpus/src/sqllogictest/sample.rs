@@ -13,12 +13,15 @@ use super::statement::{Effect, has_from, words};
 /// Queries without a table that a sample takes of one file at most: nothing can change them.
 const CONSTANTS: usize = 12;
 
-/// Joins of more tables than [`TABLES`] that a sample takes of one file at most: one of sixty takes as long as a hundred
-/// of ten.
+/// Joins of more tables than [`TABLES`] that a sample takes of one file at most: they take long.
 const WIDE: usize = 6;
 
 /// Tables that an ordinary query names at most.
 const TABLES: usize = 10;
+
+/// Tables that a query of a sample names at most. Where all of them are filled at once, the time of a refresh doubles
+/// with each further table, so that a join of thirty does not end.
+const TABLES_MAX: usize = 16;
 
 /// Random numbers of their own for `what`, whatever else is drawn.
 pub fn generator(seed: u64, what: &str) -> ChaCha8Rng {
@@ -28,25 +31,25 @@ pub fn generator(seed: u64, what: &str) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
-/// The records that a sample may take: all queries that read a table, but only a few of those that read very many, and
-/// a few that read none.
-pub fn candidates(records: &[Record], rng: &mut ChaCha8Rng) -> Vec<usize> {
+/// The records that a sample may take, and how many queries it leaves out because they join too many tables. Of those
+/// that join many and of those that read none it takes a few.
+pub fn candidates(records: &[Record], rng: &mut ChaCha8Rng) -> (Vec<usize>, usize) {
     let names = tables(records);
-    let is_wide = |index: &usize| match &records[*index] {
-        Record::Query(query) => {
-            let named: BTreeSet<String> = words(&query.sql).into_iter().collect();
-            named.intersection(&names).count() > TABLES
+    let (mut taken, mut wide, mut constant, mut left_out) = (vec![], vec![], vec![], 0);
+    for (index, record) in records.iter().enumerate() {
+        let Record::Query(query) = record else { continue };
+        let named: BTreeSet<String> = words(&query.sql).into_iter().collect();
+        match named.intersection(&names).count() {
+            _ if !has_from(&query.sql) => constant.push(index),
+            count if count <= TABLES => taken.push(index),
+            count if count <= TABLES_MAX => wide.push(index),
+            _ => left_out += 1,
         }
-        Record::Statement(_) => false,
-    };
-    let (reading, constant): (Vec<usize>, Vec<usize>) = queries(records)
-        .into_iter()
-        .partition(|&index| matches!(&records[index], Record::Query(query) if has_from(&query.sql)));
-    let (wide, mut reading): (Vec<usize>, Vec<usize>) = reading.into_iter().partition(is_wide);
-    reading.extend(choose(&wide, WIDE, rng));
-    reading.extend(choose(&constant, CONSTANTS, rng));
-    reading.sort_unstable();
-    reading
+    }
+    taken.extend(choose(&wide, WIDE, rng));
+    taken.extend(choose(&constant, CONSTANTS, rng));
+    taken.sort_unstable();
+    (taken, left_out)
 }
 
 /// The names of the tables that a file creates.
@@ -121,7 +124,7 @@ mod tests {
     fn few_queries_without_a_table_are_taken() {
         let text: String = (0..50).map(|n| format!("query I rowsort\nSELECT {n}\n----\n{n}\n\n")).collect();
         let records = parse(&format!("{text}query I rowsort\nSELECT a FROM t\n----\n")).expect("a file");
-        let found = candidates(&records, &mut generator(1, "a"));
+        let (found, _) = candidates(&records, &mut generator(1, "a"));
         assert_eq!(found.len(), CONSTANTS + 1);
         assert_eq!(found.last(), Some(&50));
     }
@@ -135,6 +138,7 @@ mod tests {
         };
         let text: String = (0..40).map(table).chain((1..=40).map(join)).collect();
         let records = parse(&text).expect("a file");
-        assert_eq!(candidates(&records, &mut generator(1, "a")).len(), TABLES + WIDE);
+        let (found, left_out) = candidates(&records, &mut generator(1, "a"));
+        assert_eq!((found.len(), left_out), (TABLES + WIDE, 40 - TABLES_MAX));
     }
 }

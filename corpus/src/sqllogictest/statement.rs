@@ -73,9 +73,14 @@ fn is_of_word(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || letter == '_'
 }
 
-/// The statement with which PostgreSQL drops the relation: together with the views over it, which SQLite leaves behind.
-pub fn drop_with_views(sql: &str) -> String {
-    format!("{sql} CASCADE")
+/// The statement with which PostgreSQL drops the relation: together with the views over it, which SQLite leaves behind
+/// and the file drops later.
+pub fn drop_with_views(effect: &Effect) -> Option<String> {
+    match effect {
+        Effect::DropTable(name) => Some(format!("DROP TABLE IF EXISTS {name} CASCADE")),
+        Effect::DropView(name) => Some(format!("DROP VIEW IF EXISTS {name} CASCADE")),
+        _ => None,
+    }
 }
 
 /// Whether a query reads a table.
@@ -134,6 +139,14 @@ mod tests {
         assert_eq!(Effect::of("DROP TABLE tab0"), Effect::DropTable("tab0".to_owned()));
         assert_eq!(Effect::of("INSERT INTO tab1 SELECT * FROM tab0"), Effect::Change);
         assert_eq!(Effect::of("CREATE UNIQUE INDEX i ON tab0 (a)"), Effect::Other);
+    }
+
+    #[test]
+    fn what_is_dropped_takes_the_views_over_it_along() {
+        let dropped = |sql: &str| drop_with_views(&Effect::of(sql));
+        assert_eq!(dropped("DROP TABLE tab0").as_deref(), Some("DROP TABLE IF EXISTS tab0 CASCADE"));
+        assert_eq!(dropped("DROP VIEW v").as_deref(), Some("DROP VIEW IF EXISTS v CASCADE"));
+        assert_eq!(dropped("DROP INDEX i"), None);
     }
 
     #[test]

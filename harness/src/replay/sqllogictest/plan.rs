@@ -35,11 +35,12 @@ pub(super) struct Job {
 struct Offer {
     candidates: Vec<usize>,
     queries: usize,
+    left_out: usize,
     effort: usize,
 }
 
-/// The jobs of a replay, those that take longest first.
-pub(super) fn jobs(folder: &Path, options: &SltOptions) -> Result<Vec<Job>> {
+/// The jobs of a replay, those that take longest first, and the number of queries that no sample takes.
+pub(super) fn jobs(folder: &Path, options: &SltOptions) -> Result<(Vec<Job>, usize)> {
     let paths = files(folder, options.files.as_deref())?;
     let offers = offers(folder, &paths, options)?;
     let counts: Vec<usize> = offers.iter().map(|offer| offer.candidates.len()).collect();
@@ -60,7 +61,7 @@ pub(super) fn jobs(folder: &Path, options: &SltOptions) -> Result<Vec<Job>> {
         }
     }
     jobs.sort_by_key(|job| std::cmp::Reverse(job.effort));
-    Ok(jobs)
+    Ok((jobs, offers.iter().map(|offer| offer.left_out).sum()))
 }
 
 /// Paths of the files below `folder` that the pattern means, sorted.
@@ -126,13 +127,12 @@ fn offer(file: &Path, path: &str, options: &SltOptions) -> Result<Offer> {
     let queries = sample::queries(&records);
     let count = queries.len();
     let effort = records.len() - count + TABLE_EFFORT * sample::tables(&records).len();
-    let candidates = match options.all {
-        true => queries,
-        false => {
-            sample::candidates(&records, &mut sample::generator(options.seed, &format!("{path}/constants")))
-        }
+    let mut rng = sample::generator(options.seed, &format!("{path}/constants"));
+    let (candidates, left_out) = match options.all {
+        true => (queries, 0),
+        false => sample::candidates(&records, &mut rng),
     };
-    Ok(Offer { candidates, queries: count, effort })
+    Ok(Offer { candidates, queries: count, left_out, effort })
 }
 
 #[cfg(test)]

@@ -185,8 +185,7 @@ impl<'a> Player<'a> {
             }
             effect => {
                 self.make_changes()?;
-                let drops = matches!(effect, Effect::DropTable(_) | Effect::DropView(_));
-                let sql = if drops { drop_with_views(&statement.sql) } else { statement.sql.clone() };
+                let sql = drop_with_views(&effect).unwrap_or_else(|| statement.sql.clone());
                 let makes_relation = matches!(effect, Effect::CreateTable(_) | Effect::CreateView { .. });
                 self.run_one(statement.line, &sql, makes_relation)
             }
