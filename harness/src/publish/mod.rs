@@ -99,6 +99,7 @@ impl ReportOptions {
         let majors = named.clone().unwrap_or_else(|| SUPPORTED_MAJORS.to_vec());
         let versions = supply(&majors, wanted_backend()?)?;
         let mut site = Site { about: self.about(), parts: Vec::new(), not_proven: Vec::new() };
+        let folder = self.out.clone().unwrap_or_else(default_folder);
         let mut is_complete = true;
         for version in &versions {
             if let Supply::Missing(reason) = &version.supply {
@@ -109,14 +110,22 @@ impl ReportOptions {
             }
             for selected in Selected::of(&self.only) {
                 is_complete &= self.add(&mut site, selected, version);
+                // What is interrupted later leaves what there is.
+                self.finished(&site, clock).write_to(&folder)?;
             }
         }
-        selection::not_selected(&self.only, &mut site);
-        site.about.seconds = clock.elapsed().as_secs_f64();
-        let folder = self.out.clone().unwrap_or_else(default_folder);
+        let site = self.finished(&site, clock);
         site.write_to(&folder)?;
         summarize(&site, &folder)?;
         Ok(is_complete && site.is_right())
+    }
+
+    /// The site with what it does not show, and the time it took so far.
+    fn finished(&self, site: &Site, since: Instant) -> Site {
+        let mut site = site.clone();
+        selection::not_selected(&self.only, &mut site);
+        site.about.seconds = since.elapsed().as_secs_f64();
+        site
     }
 
     /// Runs one part on one version. One that breaks off is told in the report, and the others still run.
