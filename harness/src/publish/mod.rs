@@ -101,6 +101,9 @@ impl ReportOptions {
         let mut site = Site { about: self.about(), parts: Vec::new(), not_proven: Vec::new() };
         let folder = self.out.clone().unwrap_or_else(default_folder);
         let mut is_complete = true;
+        let is_left_out = |major: &u32| !majors.contains(major);
+        site.not_proven
+            .extend(SUPPORTED_MAJORS.into_iter().filter(is_left_out).map(selection::version_left_out));
         for version in &versions {
             if let Supply::Missing(reason) = &version.supply {
                 site.lacks_version(version.major, reason);

@@ -147,6 +147,15 @@ impl Selected {
     }
 }
 
+/// That nobody asked for a PostgreSQL version.
+pub(super) fn version_left_out(major: u32) -> NotProven {
+    NotProven {
+        what: format!("PostgreSQL {major}"),
+        why: "it was not asked for".to_owned(),
+        command: format!("./harness/run report --pg {major}"),
+    }
+}
+
 /// Notes what was not run, and what what was run leaves out.
 pub(super) fn not_selected(only: &[Selected], site: &mut Site) {
     for &selected in Selected::value_variants() {
