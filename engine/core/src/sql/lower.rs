@@ -3,6 +3,7 @@
 //! A plan lowers to a union of flat blocks, so that a join delta reaches the planner as flat joins over base tables and
 //! in-memory relations, which it may reorder freely. A part that reads only `New` state has blocks of weight 1.
 
+use super::identity::consolidate;
 use super::probe;
 use super::select::{Block, FromItem, union_all};
 use super::{WEIGHT, column_name, list, quote};
@@ -41,6 +42,9 @@ pub struct StoredRelation {
 /// A plan that the caller should have normalised or cut into stages first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotLowerable(pub &'static str);
+
+/// Old states of one join that are read without consolidation, which costs something for every row that probes one.
+const UNCONSOLIDATED_MAX: usize = 2;
 
 pub struct Lowering<'a> {
     relations: &'a dyn Relations,
@@ -268,6 +272,9 @@ impl<'a> Lowering<'a> {
     /// Places an old state as a lateral item that probes the new state by index and takes the change back. A plain
     /// append would lose the index path, so the change is fenced and the conditions stand inside
     /// (`design-review.md` 4.1, 4.2).
+    ///
+    /// A row that came with the change stands in it twice, with opposite weights, so `k` of them would let through `2^k`
+    /// rows that cancel in the end. All but the first few are consolidated for each row before them.
     fn place_old(
         &mut self,
         join: &Join,
@@ -310,12 +317,19 @@ impl<'a> Lowering<'a> {
             }
         });
         let outputs = list(names(&inner).into_iter().chain([format!("{inner}.{WEIGHT}")]));
-        let relation = format!(
-            "LATERAL (SELECT {outputs} FROM ({} UNION ALL ({} OFFSET 0)) {inner}{conditions} OFFSET 0)",
+        let rows = format!(
+            "SELECT {outputs} FROM ({} UNION ALL ({} OFFSET 0)) {inner}{conditions}",
             union_all(&arms, true),
             fenced.select(true),
         );
-        joined.from.push(FromItem::Plain { relation, alias: alias.clone() });
+        let olds = placed.iter().zip(&join.inputs);
+        let olds = olds.filter(|(placed, input)| placed.is_some() && matches!(input, Plan::Old(_)));
+        let rows = if olds.count() > UNCONSOLIDATED_MAX {
+            consolidate(&old.new.columns(), &rows)
+        } else {
+            format!("{rows} OFFSET 0")
+        };
+        joined.from.push(FromItem::Plain { relation: format!("LATERAL ({rows})"), alias: alias.clone() });
         joined.weight.push(format!("{alias}.{WEIGHT}"));
         placed[index] = Some(names(&alias));
         Ok(())
