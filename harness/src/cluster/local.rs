@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::{Backend, Cluster, ClusterOptions, Keeper, SUPERUSER, Shutdown};
 use crate::package::Server;
 use crate::process::{Account, run};
-use crate::provision::cache::{cluster_root, log_folder, make_folder};
+use crate::provision::cache::{cluster_root, log_folder, make_folder, memory_root};
 
 /// The port number is only part of the socket's name, in a folder that no other server uses.
 pub(super) const PORT: u16 = 5432;
@@ -39,10 +39,11 @@ impl LocalCluster {
     /// Creates a data directory and starts a server in it.
     pub fn start_new(server: &Server, options: &ClusterOptions) -> Result<LocalCluster> {
         let account = Account::for_servers()?;
+        let root = if options.in_memory { memory_root() } else { cluster_root() };
         let folder = tempfile::Builder::new()
             .prefix("pgt-")
             .rand_bytes(6)
-            .tempdir_in(cluster_root())
+            .tempdir_in(root)
             .context("cannot create a folder for the cluster")?
             .keep();
         let keeper = Keeper::arm(CLEAN_UP, &[&folder.to_string_lossy()])?;

@@ -45,13 +45,15 @@ pub struct ClusterOptions {
     pub preload: bool,
     /// Whether the server waits for the disk. Off for tests: no test of ours crashes the operating system.
     pub fsync: bool,
+    /// Whether the data directory of a local server is in memory where the machine has enough of it.
+    pub in_memory: bool,
     /// Further settings, written after the harness's own, so that they win.
     pub settings: Vec<(String, String)>,
 }
 
 impl Default for ClusterOptions {
     fn default() -> Self {
-        ClusterOptions { preload: true, fsync: false, settings: Vec::new() }
+        ClusterOptions { preload: true, fsync: false, in_memory: false, settings: Vec::new() }
     }
 }
 
@@ -59,6 +61,12 @@ impl ClusterOptions {
     /// Adds a setting.
     pub fn set(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.settings.push((name.to_string(), value.to_string()));
+        self
+    }
+
+    /// For many small databases: a file system takes its time to make and remove their files.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
         self
     }
 
@@ -92,6 +100,8 @@ impl ClusterOptions {
             ("max_prepared_transactions", "20"),
             // One launcher, one scheduler per database, refresh workers, and parallel queries of all of them.
             ("max_worker_processes", "64"),
+            // Only some builds have it, and to compile a query of a few rows takes longer than to run it.
+            ("jit", "off"),
             ("timezone", "UTC"),
             ("log_timezone", "UTC"),
             ("log_line_prefix", "%m [%p] %d "),

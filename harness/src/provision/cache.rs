@@ -35,6 +35,28 @@ pub fn cluster_root() -> PathBuf {
     env_path("PG_TRICKLE_TMP").unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
+/// Where data directories are in memory, if the machine can spare some; else [`cluster_root`].
+pub fn memory_root() -> PathBuf {
+    let memory = PathBuf::from("/dev/shm");
+    let has_enough = is_memory_enough(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default());
+    if env_path("PG_TRICKLE_TMP").is_none() && has_enough && memory.is_dir() {
+        memory
+    } else {
+        cluster_root()
+    }
+}
+
+/// Kilobytes of memory that must be available for data directories to be put there. Test databases come and go; all at
+/// a time take less than a tenth of it.
+const MEMORY_MIN_KB: u64 = 8 << 20;
+
+/// Whether `/proc/meminfo` says so.
+fn is_memory_enough(meminfo: &str) -> bool {
+    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes = available.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.is_some_and(|kilobytes| kilobytes >= MEMORY_MIN_KB)
+}
+
 /// The checkout that this harness belongs to: `$PG_TRICKLE_ROOT` (set by `harness/run`), else where it was compiled.
 pub fn checkout() -> PathBuf {
     env_path("PG_TRICKLE_ROOT").unwrap_or_else(|| {
