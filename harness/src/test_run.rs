@@ -192,19 +192,12 @@ impl Nextest {
             command.env("PATH", std::env::join_paths(folders)?);
         }
         command.env(duckdb::FOLDER_VARIABLE, &self.duckdb).env_remove(SHARED_CLUSTER_VARIABLE);
-        command.envs(settings.iter().map(|(name, value)| (name, value)));
         if let Some(description) = cluster {
             command.env(SHARED_CLUSTER_VARIABLE, description);
-            // Random tests have a fixed seed here; `harness fuzz` is for others.
-            if std::env::var_os(SEED_VARIABLE).is_none() {
-                command.env(SEED_VARIABLE, "1");
-            }
-            // Tests with a server wait for it, for its workers and for the time half of their time.
-            if std::env::var_os(THREADS_VARIABLE).is_none() {
-                let processors = std::thread::available_parallelism().map_or(1, usize::from);
-                command.env(THREADS_VARIABLE, (2 * processors).to_string());
-            }
+            let is_set = |name: &str| std::env::var_os(name).is_some();
+            command.envs(defaults(settings, is_set));
         }
+        command.envs(settings.iter().map(|(name, value)| (name, value)));
         let mut child = command
             .stderr(Stdio::piped())
             .stdin(Stdio::null())
@@ -232,6 +225,19 @@ impl Nextest {
             took: started.elapsed(),
         })
     }
+}
+
+/// What tests with a server are told unless the call's settings or the caller's environment say otherwise.
+fn defaults(settings: &[(&str, String)], is_set: impl Fn(&str) -> bool) -> Vec<(&'static str, String)> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut defaults = vec![
+        // Random tests have a fixed seed here; `harness fuzz` is for others.
+        (SEED_VARIABLE, "1".to_owned()),
+        // Tests with a server wait for it, for its workers and for the time half of their time.
+        (THREADS_VARIABLE, (2 * processors).to_string()),
+    ];
+    defaults.retain(|(name, _)| !is_set(name) && !settings.iter().any(|(set, _)| set == name));
+    defaults
 }
 
 /// Narrows a filter by those among the caller's arguments, and returns the other arguments. Nextest itself would run
@@ -309,7 +315,7 @@ fn report(outcomes: &[Outcome], versions: &[Version]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{narrow, parse_summary};
+    use super::{SEED_VARIABLE, THREADS_VARIABLE, defaults, narrow, parse_summary};
 
     #[test]
     fn filter_of_the_caller_narrows_that_of_the_phase() {
@@ -317,6 +323,16 @@ mod tests {
         let (filter, others) = narrow("kind(test)", &arguments);
         assert_eq!(filter, "(kind(test)) & (binary(cluster))");
         assert_eq!(others, vec!["--no-capture"]);
+    }
+
+    #[test]
+    fn seed_of_a_call_is_not_replaced_by_the_default() {
+        let names = |settings: &[(&str, String)], set: &str| {
+            defaults(settings, |name| name == set).into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&[], ""), [SEED_VARIABLE, THREADS_VARIABLE]);
+        assert_eq!(names(&[(SEED_VARIABLE, "7".to_owned())], ""), [THREADS_VARIABLE]);
+        assert_eq!(names(&[], THREADS_VARIABLE), [SEED_VARIABLE]);
     }
 
     #[test]
