@@ -77,12 +77,14 @@ impl Choice<'_> {
         })
     }
 
+    fn maintenance(&self) -> Result<&Maintenance> {
+        self.compiled.maintenance.as_ref().map_err(|error| not_differential(error.clone()))
+    }
+
     /// The change that failed, done with care; None if that is nothing else.
     fn careful(&self, failed: &Task, reason: String) -> Result<Option<Task>> {
-        let maintenance =
-            self.compiled.maintenance.as_ref().map_err(|error| not_differential(error.clone()))?;
-        let program =
-            maintenance.careful_delta(&failed.changed, self.constraints.options).map_err(not_differential)?;
+        let program = self.maintenance()?.careful_delta(&failed.changed, self.constraints.options);
+        let program = program.map_err(not_differential)?;
         let is_other = failed.reason.is_none() && failed.program.as_deref() != Some(&program);
         Ok(is_other.then(|| Task {
             action: Action::Differential,
@@ -97,9 +99,7 @@ impl Choice<'_> {
 
     /// All states anew, and the difference of the stream table.
     fn rebuild(&self, reason: String, is_fallback: bool) -> Result<Task> {
-        let maintenance =
-            self.compiled.maintenance.as_ref().map_err(|error| not_differential(error.clone()))?;
-        let program = maintenance.recompute(self.constraints.options).map_err(not_differential)?;
+        let program = self.maintenance()?.recompute(self.constraints.options).map_err(not_differential)?;
         Ok(Task {
             action: Action::Reinitialize,
             reason: Some(reason),

@@ -42,6 +42,16 @@ pub(super) fn map_expressions(plan: &mut Plan, depth: u32, map: &mut impl FnMut(
     }
 }
 
+/// Gives the plan's references to the nearest outer row other places in it.
+pub(super) fn move_outer(plan: &mut Plan, place: impl Fn(usize) -> usize) {
+    map_expressions(plan, 0, &mut |expr, inside| {
+        expr.map_slots(|piece| match piece {
+            Piece::Outer(depth, column) if *depth == inside + 1 => Piece::Outer(*depth, place(*column)),
+            other => other.clone(),
+        })
+    });
+}
+
 /// A plan that does not refer to the nearest outer row, seen from outside of that row's dependent join.
 pub(super) fn outward(plan: &Plan) -> Plan {
     let mut moved = plan.clone();

@@ -206,18 +206,22 @@ pub(super) fn builtin_call(name: &str, args: &[usize], ty: TypeRef) -> AggCall {
     }
 }
 
-/// The columns of the left side of the dependent join at `depth` above `plan` that it refers to, ascending.
+/// The columns of the left side of the dependent join at `depth` above `plan` that it refers to, ascending; also from
+/// within dependent joins in it.
 pub(super) fn outer_columns(plan: &Plan, depth: u32) -> BTreeSet<usize> {
-    let mut found = BTreeSet::new();
-    plan.visit(&mut |node| {
-        for piece in node.expressions().into_iter().flat_map(|expr| &expr.pieces) {
-            if let Piece::Outer(outer, column) = piece
-                && *outer == depth
-            {
-                found.insert(*column);
-            }
-        }
+    let pieces = plan.expressions().into_iter().flat_map(|expr| &expr.pieces);
+    let own = pieces.filter_map(|piece| match piece {
+        Piece::Outer(outer, column) if *outer == depth => Some(*column),
+        _ => None,
     });
+    let mut found: BTreeSet<usize> = own.collect();
+    match plan {
+        Plan::DependentJoin(join) => {
+            found.extend(outer_columns(&join.left, depth));
+            found.extend(outer_columns(&join.right, depth + 1));
+        }
+        _ => found.extend(plan.children().into_iter().flat_map(|child| outer_columns(child, depth))),
+    }
     found
 }
 

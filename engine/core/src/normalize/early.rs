@@ -14,14 +14,15 @@
 //! are fewer, too. A subquery that gains neither stays where it is: joined late or early, it costs the same. Conditions
 //! without subqueries have gone to `L` by `push-filters`.
 
-use super::correlation::map_expressions;
+use super::correlation::move_outer;
 use super::descend::{columns_at, keep};
+use super::domain::outer_columns;
 use super::late::may_raise;
 use super::unnest::needs_domain;
-use crate::expr::{Expr, Piece};
+use crate::expr::Expr;
 use crate::plan::{DependentJoin, DependentKind, Filter, OuterKind, Plan, Project};
 use crate::types::Volatility;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The plan with every condition of that kind as deep as it may go.
 pub(super) fn marks_first(mut plan: Plan) -> Plan {
@@ -60,20 +61,11 @@ impl Mark<'_> {
     }
 
     /// The columns of the left side that the right side and the comparison look at.
-    fn reads(&self) -> Vec<usize> {
+    fn reads(&self) -> BTreeSet<usize> {
         let width = self.join.left.columns().len();
         let of_on = self.join.on.iter().flat_map(Expr::columns).filter(|&column| column < width);
-        let mut all: Vec<usize> = of_on.collect();
-        let mut right = (*self.join.right).clone();
-        map_expressions(&mut right, 0, &mut |expr, inside| {
-            all.extend(expr.pieces.iter().filter_map(|piece| match piece {
-                Piece::Outer(depth, column) if *depth == inside + 1 => Some(*column),
-                _ => None,
-            }));
-            expr.clone()
-        });
-        all.sort_unstable();
-        all.dedup();
+        let mut all = outer_columns(&self.join.right, 1);
+        all.extend(of_on);
         all
     }
 
@@ -145,12 +137,7 @@ impl Mark<'_> {
         let (before, now) = (self.join.left.columns().len(), left.columns().len());
         let place = |column: usize| if column < before { places[&column] } else { column - before + now };
         let mut right = self.join.right.clone();
-        map_expressions(&mut right, 0, &mut |expr, inside| {
-            expr.map_slots(|piece| match piece {
-                Piece::Outer(depth, column) if *depth == inside + 1 => Piece::Outer(*depth, places[column]),
-                other => other.clone(),
-            })
-        });
+        move_outer(&mut right, |column| places[&column]);
         let joined = Plan::DependentJoin(DependentJoin {
             left: Box::new(left),
             right,

@@ -12,10 +12,11 @@
 //! list with subqueries for the rows a LIMIT leaves; so only for these may a scalar subquery have too many rows, or
 //! contain one that has (`design-review.md` 7.2). Subqueries of which neither can be so stay where they are.
 
-use super::correlation::{map_expressions, pull};
+use super::correlation::{move_outer, pull};
 use super::descend::columns_at;
+use super::domain::outer_columns;
 use super::unnest::tying_columns;
-use crate::expr::{Expr, Piece, SortKey};
+use crate::expr::{Expr, SortKey};
 use crate::plan::{DependentJoin, DependentKind, Join, OuterJoin, OuterKind, Plan, Project, TopK};
 
 /// The plan with every such subquery as high as it may go.
@@ -70,22 +71,16 @@ impl Lifted {
     /// With one more subquery on top, if it looks at bare columns.
     fn with(mut self, join: &DependentJoin) -> Option<Lifted> {
         let added = join.adds.as_ref()?;
+        let bare = |column: usize| self.exprs[column].0.as_column();
+        if outer_columns(&join.right, 1).into_iter().any(|column| bare(column).is_none()) {
+            return None;
+        }
         let mut right = join.right.clone();
-        let mut is_bare = true;
-        map_expressions(&mut right, 0, &mut |expr, inside| {
-            expr.map_slots(|piece| match piece {
-                Piece::Outer(depth, column) if *depth == inside + 1 => {
-                    let place = self.exprs[*column].0.as_column();
-                    is_bare &= place.is_some();
-                    Piece::Outer(*depth, place.unwrap_or(*column))
-                }
-                other => other.clone(),
-            })
-        });
+        move_outer(&mut right, |column| bare(column).unwrap_or(column));
         let place = self.base.columns().len() + self.joins.len();
         self.exprs.push((Expr::column(place, added), added.name.clone()));
         self.joins.push(DependentJoin { right, ..join.clone() });
-        is_bare.then_some(self)
+        Some(self)
     }
 
     /// The place in `base` of a column of the plan, if it is one.
@@ -100,14 +95,7 @@ impl Lifted {
         let mut plan = base;
         for join in &self.joins {
             let mut right = join.right.clone();
-            map_expressions(&mut right, 0, &mut |expr, inside| {
-                expr.map_slots(|piece| match piece {
-                    Piece::Outer(depth, column) if *depth == inside + 1 => {
-                        Piece::Outer(*depth, moved(*column))
-                    }
-                    other => other.clone(),
-                })
-            });
+            move_outer(&mut right, &moved);
             plan = Plan::DependentJoin(DependentJoin { left: Box::new(plan), right, ..join.clone() });
         }
         Plan::Project(Project { input: Box::new(plan), exprs })
