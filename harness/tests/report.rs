@@ -88,7 +88,10 @@ fn difference_names_what_is_newly_failing_refused_slower_and_gone() -> Result<()
     assert_eq!(Diff::between(&failing, &old).repaired, ["tpch-18-auto, tpch_q6"]);
 
     let mut slower = recorded()?;
-    query(&mut slower)?.cycles.iter_mut().for_each(|cycle| cycle.refresh_ms = cycle.refresh_ms * 2.0 + 10.0);
+    query(&mut slower)?
+        .cycles
+        .iter_mut()
+        .for_each(|cycle| cycle.refreshed.refresh_ms = cycle.refreshed.refresh_ms * 2.0 + 10.0);
     let found = Diff::between(&old, &slower);
     assert_eq!(found.newly_slower.len(), 1);
     assert!(found.is_acceptable());

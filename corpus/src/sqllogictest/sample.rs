@@ -19,10 +19,6 @@ const WIDE: usize = 6;
 /// Tables that an ordinary query names at most.
 const TABLES: usize = 10;
 
-/// Tables that a query of a sample names at most. Where all of them are filled at once, the time of a refresh doubles
-/// with each further table, so that a join of thirty does not end.
-const TABLES_MAX: usize = 16;
-
 /// Random numbers of their own for `what`, whatever else is drawn.
 pub fn generator(seed: u64, what: &str) -> ChaCha8Rng {
     let mut hash = Sha256::new();
@@ -31,25 +27,23 @@ pub fn generator(seed: u64, what: &str) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(hash.finalize().into())
 }
 
-/// The records that a sample may take, and how many queries it leaves out because they join too many tables. Of those
-/// that join many and of those that read none it takes a few.
-pub fn candidates(records: &[Record], rng: &mut ChaCha8Rng) -> (Vec<usize>, usize) {
+/// The records that a sample may take: of queries that join many tables and of those that read none, a few.
+pub fn candidates(records: &[Record], rng: &mut ChaCha8Rng) -> Vec<usize> {
     let names = tables(records);
-    let (mut taken, mut wide, mut constant, mut left_out) = (vec![], vec![], vec![], 0);
+    let (mut taken, mut wide, mut constant) = (vec![], vec![], vec![]);
     for (index, record) in records.iter().enumerate() {
         let Record::Query(query) = record else { continue };
         let named: BTreeSet<String> = words(&query.sql).into_iter().collect();
         match named.intersection(&names).count() {
             _ if !has_from(&query.sql) => constant.push(index),
             count if count <= TABLES => taken.push(index),
-            count if count <= TABLES_MAX => wide.push(index),
-            _ => left_out += 1,
+            _ => wide.push(index),
         }
     }
     taken.extend(choose(&wide, WIDE, rng));
     taken.extend(choose(&constant, CONSTANTS, rng));
     taken.sort_unstable();
-    (taken, left_out)
+    taken
 }
 
 /// The names of the tables that a file creates.
@@ -124,7 +118,7 @@ mod tests {
     fn few_queries_without_a_table_are_taken() {
         let text: String = (0..50).map(|n| format!("query I rowsort\nSELECT {n}\n----\n{n}\n\n")).collect();
         let records = parse(&format!("{text}query I rowsort\nSELECT a FROM t\n----\n")).expect("a file");
-        let (found, _) = candidates(&records, &mut generator(1, "a"));
+        let found = candidates(&records, &mut generator(1, "a"));
         assert_eq!(found.len(), CONSTANTS + 1);
         assert_eq!(found.last(), Some(&50));
     }
@@ -138,7 +132,7 @@ mod tests {
         };
         let text: String = (0..40).map(table).chain((1..=40).map(join)).collect();
         let records = parse(&text).expect("a file");
-        let (found, left_out) = candidates(&records, &mut generator(1, "a"));
-        assert_eq!((found.len(), left_out), (TABLES + WIDE, 40 - TABLES_MAX));
+        let found = candidates(&records, &mut generator(1, "a"));
+        assert_eq!(found.len(), TABLES + WIDE);
     }
 }

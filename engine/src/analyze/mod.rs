@@ -24,6 +24,7 @@ mod window;
 pub use error::AnalyzeError;
 
 use crate::pg::node::{self, Tree};
+use crate::pg::pinned::PinnedSettings;
 use crate::pg::{deparse, facts, parse};
 use pg_trickle_core::plan::{Plan, Project};
 use pg_trickle_core::query::{Analyzed, Construct, Unsupported};
@@ -113,7 +114,7 @@ pub fn analyze(query_text: &str) -> Result<Analyzed, AnalyzeError> {
     let planned = parse::plan(rewritten, query_text).ok_or_else(internal)?;
     parse::check_permissions(planned);
 
-    let _pinned = deparse::PinnedSettings::pin();
+    let _pinned = PinnedSettings::for_printing();
     let text = deparse::query(analyzed);
     let rewritten_text = deparse::query(rewritten);
     let everything = source::Sources::all_of(rewritten)?;

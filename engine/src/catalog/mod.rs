@@ -1,6 +1,7 @@
 //! The catalog as typed rows. One statement per file in `sql/queries`.
 
 pub mod definition;
+pub mod meaning;
 pub mod progress;
 
 use crate::pg::fmgr;

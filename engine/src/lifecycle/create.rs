@@ -9,9 +9,9 @@ use crate::analyze;
 use crate::capture::install::{self, Wanted};
 use crate::catalog;
 use crate::catalog::definition::{self, Mode};
+use crate::catalog::meaning;
 use crate::error::{Error, Result};
 use crate::guc::Settings;
-use crate::lifecycle::redefine;
 use crate::pg::exec::Executor;
 use crate::pg::lock::{self, Mode as LockMode};
 use crate::pg::relation::{self, QualifiedName, quote_identifier};
@@ -410,7 +410,7 @@ fn register(
             Param::Bool(new.append_only),
             Param::Bool(new.pooler_compatibility_mode),
             Param::optional_int(new.sla_ms),
-            Param::text(redefine::fingerprint(&executor, row.query_view)),
+            Param::text(meaning::load(row.query_view).fingerprint.as_str()),
         ],
     );
     executor.modify("INSERT INTO pgtrickle.pgt_progress (pgt_id) VALUES ($1)", &[Param::Int(born.pgt_id)]);

@@ -8,46 +8,19 @@
 
 use crate::catalog;
 use crate::catalog::definition::{self, StreamTable};
+use crate::catalog::meaning;
 use crate::error::{Error, Result};
 use crate::lifecycle::rekey;
 use crate::pg::exec::Executor;
-use crate::pg::invalidation;
-use crate::pg::snapshot::Snapshot;
 use crate::pg::value::Param;
 use crate::refresh::compiled::{self, Compiled};
 use pg_trickle_core::query::SourceInfo;
 use pg_trickle_core::stage::polled::is_polled;
-use std::cell::RefCell;
-use std::collections::HashMap;
 
-thread_local! {
-    /// The invalidation count under which a definition, by id and generation, was last found unchanged.
-    static UNCHANGED_AT: RefCell<HashMap<(i64, i64), u64>> = RefCell::default();
-}
-
-/// The definition's fingerprint, if it is not the one the contents were made under. Looked up only after something
-/// was changed that a definition may depend on.
+/// The definition's fingerprint, if it is not the one the contents were made under.
 pub fn changed_fingerprint(stream_table: &StreamTable) -> Option<String> {
-    let key = (stream_table.pgt_id, stream_table.generation);
-    let now = invalidation::count();
-    if UNCHANGED_AT.with_borrow(|seen| seen.get(&key) == Some(&now)) {
-        return None;
-    }
-    // Not under the refresh's snapshot, which may be older than what the server runs.
-    let found = fingerprint(&Executor::new(Snapshot::latest()), stream_table.query_view);
-    if stream_table.fingerprint.as_deref() != Some(&*found) {
-        return Some(found);
-    }
-    UNCHANGED_AT.with_borrow_mut(|seen| seen.insert(key, now));
-    None
-}
-
-/// The fingerprint of the definition that a view holds; empty if the view is gone.
-pub fn fingerprint(executor: &Executor, query_view: u32) -> String {
-    executor
-        .fixed_row(include_str!("../../../sql/queries/definition_fingerprint.sql"), &[Param::Oid(query_view)])
-        .and_then(|row| row.optional_text(0))
-        .unwrap_or_default()
+    let found = meaning::load(stream_table.query_view);
+    (stream_table.fingerprint.as_ref() != Some(&found.fingerprint)).then(|| found.fingerprint.clone())
 }
 
 /// Fits a stream table to what its definition means now. States and contents are rebuilt by the caller. What does not

@@ -4,53 +4,6 @@ use super::node::{self, Tree};
 use pgrx::pg_sys;
 use std::ffi::CString;
 
-/// Settings that decide how the server prints names and constants, as `pg_dump` pins them. Restored on drop.
-pub struct PinnedSettings {
-    nest_level: i32,
-}
-
-impl PinnedSettings {
-    /// Pins the settings until dropped. Names that are not of `pg_catalog` print with their schema.
-    pub fn pin() -> PinnedSettings {
-        // SAFETY: opens a nest level that drop, or the abort of the transaction, closes.
-        let nest_level = unsafe { pg_sys::NewGUCNestLevel() };
-        let pinned = PinnedSettings { nest_level };
-        for (name, value) in [
-            (c"search_path", c"pg_catalog, pg_temp"),
-            (c"quote_all_identifiers", c"off"),
-            (c"datestyle", c"ISO, YMD"),
-            (c"intervalstyle", c"postgres"),
-            (c"extra_float_digits", c"3"),
-            (c"bytea_output", c"hex"),
-        ] {
-            // SAFETY: both strings are static and the settings exist in every supported version.
-            unsafe {
-                pg_sys::set_config_option(
-                    name.as_ptr(),
-                    value.as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                );
-            }
-        }
-        pinned
-    }
-}
-
-impl Drop for PinnedSettings {
-    fn drop(&mut self) {
-        // While a server error unwinds, the abort of the transaction restores the settings.
-        if !std::thread::panicking() {
-            // SAFETY: closes the nest level opened by `pin`.
-            unsafe { pg_sys::AtEOXact_GUC(true, self.nest_level) };
-        }
-    }
-}
-
 /// The query as SQL text under the current settings.
 pub fn query(query: *mut pg_sys::Query) -> String {
     // SAFETY: prints a copy, so the tree is not changed.

@@ -19,6 +19,7 @@ pub mod lock;
 pub mod memory;
 pub mod node;
 pub mod parse;
+pub mod pinned;
 pub mod plans;
 pub mod relation;
 pub mod security;

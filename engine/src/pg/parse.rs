@@ -1,6 +1,7 @@
 //! The server's own parser, analyser, rewriter and planner.
 
 use super::node::{self, Tree};
+use super::pinned::PinnedSettings;
 use pgrx::pg_sys;
 use std::ffi::CString;
 
@@ -57,9 +58,10 @@ pub fn statement_time_as_now(query: &mut pg_sys::Query) {
     node::walk_query(query, &mut see);
 }
 
-/// Plans a rewritten query, so that what the server cannot plan raises its error here.
+/// Plans a rewritten query, so that what the server cannot plan raises its error here. The plan is not a good one.
 pub fn plan(query: &pg_sys::Query, text: &str) -> Option<&'static pg_sys::PlannedStmt> {
     let text = server_text(text)?;
+    let _pinned = PinnedSettings::for_any_plan();
     // SAFETY: the planner scribbles on the copy; a snapshot is active, because functions may run while planning.
     unsafe {
         let copy = node::copy(node::tree(query)).cast::<pg_sys::Query>();

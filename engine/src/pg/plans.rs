@@ -47,13 +47,15 @@ struct Kept {
     source: *mut pg_sys::CachedPlanSource,
     /// When it was used last, in uses of any plan.
     used: u64,
+    /// What it takes, as far as is known.
+    bytes: usize,
 }
 
 /// Plans by what they can be used for.
 #[derive(Default)]
 struct Plans {
     kept: HashMap<Key, Vec<Kept>>,
-    count: usize,
+    bytes: usize,
     uses: u64,
 }
 
@@ -61,8 +63,9 @@ struct Plans {
 /// dozen relations one of them is always on the other side of a limit.
 const DISTANCE_MAX: u64 = 8;
 
-/// When there are more plans than this, the one that was not used for longest goes. A plan takes about 0.2 MB.
-const PLANS_MAX: usize = 1_000;
+/// When all plans take more than this, the ones that were not used for longest go. A plan takes 0.2 MB as a rule, and
+/// more than 10 MB if it joins thirty tables.
+const BYTES_MAX: usize = 256 << 20;
 
 impl Plans {
     /// A plan for relations of about these sizes.
@@ -73,29 +76,48 @@ impl Plans {
         Some(kept.source)
     }
 
-    /// Keeps a plan; returns the one that has to go.
-    fn keep(
+    /// Keeps a plan that is in use.
+    fn keep(&mut self, key: Key, rows: Vec<u64>, source: *mut pg_sys::CachedPlanSource) {
+        self.kept.entry(key).or_default().push(Kept { rows, source, used: self.uses, bytes: 0 });
+    }
+
+    /// Notes what a plan takes that is in use; returns those that have to go for it.
+    fn note_bytes(
         &mut self,
-        key: Key,
-        rows: Vec<u64>,
-        source: *mut pg_sys::CachedPlanSource,
-    ) -> Option<*mut pg_sys::CachedPlanSource> {
-        let gone = if self.count < PLANS_MAX { None } else { self.forget_oldest() };
-        self.kept.entry(key).or_default().push(Kept { rows, source, used: self.uses });
-        self.count += 1;
+        in_use: *mut pg_sys::CachedPlanSource,
+        bytes: usize,
+    ) -> Vec<*mut pg_sys::CachedPlanSource> {
+        if let Some(kept) = self.kept.values_mut().flatten().find(|kept| kept.source == in_use) {
+            self.bytes = self.bytes + bytes - kept.bytes;
+            kept.bytes = bytes;
+        }
+        let mut gone = vec![];
+        while self.bytes > BYTES_MAX
+            && let Some(oldest) = self.forget_oldest(in_use)
+        {
+            gone.push(oldest);
+        }
         gone
     }
 
-    fn forget_oldest(&mut self) -> Option<*mut pg_sys::CachedPlanSource> {
-        let oldest = self.kept.values().flatten().map(|kept| kept.used).min()?;
+    /// Forgets the plan that was not used for longest.
+    fn forget_oldest(
+        &mut self,
+        in_use: *mut pg_sys::CachedPlanSource,
+    ) -> Option<*mut pg_sys::CachedPlanSource> {
+        let others = self.kept.values().flatten().filter(|kept| kept.source != in_use);
+        let oldest = others.map(|kept| kept.used).min()?;
         let mut gone = None;
         self.kept.retain(|_, variants| {
-            let found = variants.iter().position(|kept| kept.used == oldest && gone.is_none());
-            gone = found.map(|index| variants.swap_remove(index).source).or(gone);
+            if let Some(found) = variants.iter().position(|kept| kept.used == oldest && kept.source != in_use)
+            {
+                gone = Some(variants.swap_remove(found));
+            }
             !variants.is_empty()
         });
-        self.count -= usize::from(gone.is_some());
-        gone
+        let gone = gone?;
+        self.bytes -= gone.bytes;
+        Some(gone.source)
     }
 }
 
@@ -165,12 +187,20 @@ pub(super) unsafe fn fetch(
                 false,
             );
             pg_sys::SaveCachedPlan(source);
-            if let Some(gone) = PLANS.with_borrow_mut(|plans| plans.keep(key, rows, source)) {
-                pg_sys::DropCachedPlan(gone);
-            }
+            PLANS.with_borrow_mut(|plans| plans.keep(key, rows, source));
             source
         });
         let owner = pg_sys::CurrentResourceOwner;
-        Fetched { plan: pg_sys::GetCachedPlan(source, bound, owner, environment), owner }
+        let generation = (*source).generation;
+        let plan = pg_sys::GetCachedPlan(source, bound, owner, environment);
+        if known.is_none() || (*source).generation != generation {
+            // Neither is a part of the other.
+            let bytes = pg_sys::MemoryContextMemAllocated((*source).context, true)
+                + pg_sys::MemoryContextMemAllocated((*plan).context, true);
+            for gone in PLANS.with_borrow_mut(|plans| plans.note_bytes(source, bytes)) {
+                pg_sys::DropCachedPlan(gone);
+            }
+        }
+        Fetched { plan, owner }
     }
 }

@@ -1,15 +1,16 @@
 //! A stream table's query, analysed, and the programs that maintain it; cached per backend.
 //!
-//! The defining query lives in a view, whose text the server prints with today's names. Any change to any relation,
-//! function or type may change that text or its meaning, so a relation or catalog invalidation empties the cache.
+//! The defining query lives in a view, whose text the server prints with today's names. A change of anything it leads to
+//! may change that text or its meaning, so what is derived from it is kept until then.
 
 use crate::catalog;
 use crate::catalog::definition::StreamTable;
+use crate::catalog::meaning::{self, Meaning};
 use crate::error::{Error, Result};
-use crate::pg::deparse::PinnedSettings;
 use crate::pg::exec::Executor;
+use crate::pg::pinned::PinnedSettings;
 use crate::pg::value::Param;
-use crate::pg::{invalidation, relation, security};
+use crate::pg::{relation, security};
 use pg_trickle_core::delta;
 use pg_trickle_core::maintain::{self, ApplyOptions, Maintenance, Names, TableShape};
 use pg_trickle_core::program::Program;
@@ -26,8 +27,11 @@ type DeltaKey = (BTreeSet<SourceId>, bool);
 
 /// Everything derived from a stream table's definition.
 pub struct Compiled {
-    /// The stream table, for messages.
+    /// The stream table, for messages and for programs.
     name: String,
+    owner: u32,
+    generation: i64,
+    meaning: Rc<Meaning>,
     /// The query with today's names.
     pub query_sql: String,
     pub sources: Vec<SourceInfo>,
@@ -43,6 +47,14 @@ pub struct Compiled {
 }
 
 impl Compiled {
+    /// Whether it is what compiling the stream table now would come to.
+    fn is_current(&self, stream_table: &StreamTable) -> bool {
+        self.generation == stream_table.generation
+            && self.owner == stream_table.owner
+            && self.name == stream_table.display_name()
+            && self.meaning.is_current()
+    }
+
     /// How the stream table is maintained now, if that needs another key than the one it was made for.
     pub fn outgrown(&self, stream_table: &StreamTable) -> Option<&Maintenance> {
         let maintenance = self.maintenance.as_ref().ok()?;
@@ -85,26 +97,25 @@ impl Compiled {
 }
 
 thread_local! {
-    static CACHE: RefCell<HashMap<(i64, i64), Rc<Compiled>>> = RefCell::default();
-    /// The invalidation count the cache was filled under.
-    static FILLED_AT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    /// By stream table.
+    static CACHE: RefCell<HashMap<i64, Rc<Compiled>>> = RefCell::default();
 }
 
 /// The compiled definition of a stream table.
 pub fn load(executor: &Executor, stream_table: &StreamTable) -> Result<Rc<Compiled>> {
-    let now = invalidation::count();
-    if FILLED_AT.replace(now) != now {
-        CACHE.with_borrow_mut(HashMap::clear);
-    }
-    let key = (stream_table.pgt_id, stream_table.generation);
-    if let Some(found) = CACHE.with_borrow(|cache| cache.get(&key).cloned()) {
+    let found = CACHE.with_borrow(|cache| cache.get(&stream_table.pgt_id).cloned());
+    if let Some(found) = found.filter(|found| found.is_current(stream_table)) {
         return Ok(found);
     }
     let clock = Instant::now();
     let compiled = Rc::new(compile(executor, stream_table)?);
     let milliseconds = clock.elapsed().as_secs_f64() * 1e3;
     pgrx::debug1!("pg_trickle analysed {} in {milliseconds:.1} ms", compiled.name);
-    CACHE.with_borrow_mut(|cache| cache.insert(key, compiled.clone()));
+    CACHE.with_borrow_mut(|cache| {
+        // Nobody asks again for stream tables that were dropped.
+        cache.retain(|_, old| old.meaning.is_current());
+        cache.insert(stream_table.pgt_id, compiled.clone());
+    });
     Ok(compiled)
 }
 
@@ -112,7 +123,7 @@ pub fn load(executor: &Executor, stream_table: &StreamTable) -> Result<Rc<Compil
 pub fn definition_text(executor: &Executor, query_view: u32) -> Option<String> {
     let row = catalog::as_extension(|| {
         // Constants must read the same whatever the session's date style.
-        let _pinned = PinnedSettings::pin();
+        let _pinned = PinnedSettings::for_printing();
         executor.fixed_row("SELECT pg_catalog.pg_get_viewdef($1::pg_catalog.oid)", &[Param::Oid(query_view)])
     })?;
     Some(row.optional_text(0)?.trim_end().trim_end_matches(';').to_owned())
@@ -150,6 +161,8 @@ fn named_by_query(unsupported: Unsupported, analyzed: &Analyzed) -> Unsupported 
 }
 
 fn compile(executor: &Executor, stream_table: &StreamTable) -> Result<Compiled> {
+    // Before anything is read: what changes meanwhile is noticed by the next refresh.
+    let meaning = meaning::load(stream_table.query_view);
     let query_sql =
         definition_text(executor, stream_table.query_view).ok_or_else(|| Error::NotRefreshable {
             name: stream_table.display_name(),
@@ -165,6 +178,19 @@ fn compile(executor: &Executor, stream_table: &StreamTable) -> Result<Compiled> 
     // The stored key is the one the indexes and the apply programs were made for.
     let shape = TableShape { columns: analyzed.columns, key: stream_table.key.clone() };
     let (sources, deltas) = (analyzed.sources, RefCell::default());
-    let name = stream_table.display_name();
-    Ok(Compiled { name, query_sql, sources, shape, maintenance, volatile, is_still, deltas })
+    let (name, owner, generation) =
+        (stream_table.display_name(), stream_table.owner, stream_table.generation);
+    Ok(Compiled {
+        name,
+        owner,
+        generation,
+        meaning,
+        query_sql,
+        sources,
+        shape,
+        maintenance,
+        volatile,
+        is_still,
+        deltas,
+    })
 }

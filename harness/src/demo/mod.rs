@@ -23,7 +23,7 @@ use crate::cluster::{Cluster, ClusterOptions, StartedCluster, wanted_backend};
 use crate::provision::cache::checkout;
 use crate::provision::{debian, plan};
 use crate::replay::{
-    Mode, Oracles, Session, Subject, commit, failures, load, measured_cycle, milliseconds, no_change,
+    Mode, Oracles, Scene, Session, Subject, commit, failures, load, measured_cycle, milliseconds, no_change,
     settings,
 };
 use crate::report::{Populated, QueryRun, Report, Scheduled, ServerRun, Site};
@@ -139,17 +139,17 @@ fn demonstrate(options: &DemoOptions, cluster: &dyn Cluster, database: &str) -> 
         query.populated =
             Some(Populated { rows: judged.rows, postgres: judged.postgres, duckdb: judged.duckdb });
     }
+    let scene = Scene { subject: &subject, workload: workload.as_ref(), selected: &selected };
     let mut mutation_ms = Vec::new();
     for number in 0..MEASURED_CYCLES {
         let cycle = workload.cycle(next_cycle + number);
         mutation_ms.push(measured_cycle(
             &mut session.client,
-            &subject,
+            &scene,
             &mut oracles,
-            workload.as_ref(),
             &cycle,
-            &selected,
             &mut queries,
+            true,
         )?);
     }
     for query in queries.iter_mut().filter(|query| query.refused.is_none()) {

@@ -11,10 +11,9 @@ use pg_trickle_oracle::postgres::{Typed, fetch, judge_results};
 use pg_trickle_oracle::{Error, compare};
 use postgres::Client;
 
-use super::refresh::Refreshed;
 use crate::agreement::by_value;
 use crate::provision::duckdb;
-use crate::report::{CycleRun, Judgement, QueryRun};
+use crate::report::{CycleRun, Judgement, QueryRun, Refreshed};
 
 /// Both oracles, and the right results of the cycle before.
 pub struct Oracles {
@@ -96,15 +95,9 @@ fn differ(before: &Relation, after: &Relation) -> bool {
 pub(super) fn cycle_run(cycle: u32, refreshed: Refreshed, judged: Judged) -> CycleRun {
     CycleRun {
         cycle,
-        action: refreshed.action,
-        delta_rows: refreshed.delta_rows,
-        rows_inserted: refreshed.rows_inserted,
-        rows_deleted: refreshed.rows_deleted,
-        refresh_ms: refreshed.refresh_ms,
-        recompute_ms: refreshed.recompute_ms,
+        refreshed,
         rows: judged.rows,
         changed: judged.changed,
-        error: refreshed.error,
         postgres: judged.postgres,
         duckdb: judged.duckdb,
     }

@@ -33,7 +33,7 @@ use crate::report::{Populated, QueryRun, Report, ServerRun, Site};
 pub use answers::AnswersOptions;
 pub use database::{apply, load};
 pub use judge::Oracles;
-pub use refresh::{no_change, refresh_and_recompute};
+pub use refresh::no_change;
 pub use subject::{Mode, Session, Subject};
 
 /// Which corpus to replay, of what size, and how.
@@ -285,17 +285,17 @@ fn replay_on(
             Some(Populated { rows: judged.rows, postgres: judged.postgres, duckdb: judged.duckdb });
     }
 
+    let scene = Scene { subject: &subject, workload, selected };
     let mut mutation_ms = Vec::new();
     for number in 1..=options.cycles {
         let cycle = workload.cycle(number);
         mutation_ms.push(measured_cycle(
             &mut session.client,
-            &subject,
+            &scene,
             &mut oracles,
-            workload,
             &cycle,
-            selected,
             &mut queries,
+            is_recomputed(number, options.cycles),
         )?);
         progress(number, options.cycles, &queries);
     }
@@ -325,16 +325,23 @@ pub(crate) fn settings(client: &mut Client) -> Result<BTreeMap<String, String>> 
     Ok(client.query(SQL, &[])?.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// Makes a cycle's changes, refreshes every relation, lets the oracles judge, and appends to each query's cycles.
-/// Returns the milliseconds that the changes took.
+/// What is replayed on a server.
+pub struct Scene<'a> {
+    pub subject: &'a Subject,
+    pub workload: &'a dyn Workload,
+    /// The queries that the subject maintains.
+    pub selected: &'a [Query],
+}
+
+/// Makes a cycle's changes, refreshes every relation, beside a full recompute if asked to, lets the oracles judge, and
+/// appends to each query's cycles. Returns the milliseconds that the changes took.
 pub fn measured_cycle(
     client: &mut Client,
-    subject: &Subject,
+    scene: &Scene,
     oracles: &mut Oracles,
-    workload: &dyn Workload,
     cycle: &Cycle,
-    selected: &[Query],
     queries: &mut [QueryRun],
+    recompute: bool,
 ) -> Result<f64> {
     let clock = Instant::now();
     apply(client, cycle)?;
@@ -343,10 +350,10 @@ pub fn measured_cycle(
     for query in queries.iter() {
         refreshed.push(match query.refused {
             Some(_) => None,
-            None => Some(refresh_and_recompute(client, subject, query)?),
+            None => Some(refresh::refresh(client, scene.subject, query, recompute)?),
         });
     }
-    let judged = oracles.judge_all(client, workload, selected, queries, Some(cycle))?;
+    let judged = oracles.judge_all(client, scene.workload, scene.selected, queries, Some(cycle))?;
     for ((query, refreshed), judged) in queries.iter_mut().zip(refreshed).zip(judged) {
         if let Some(refreshed) = refreshed {
             query.cycles.push(judge::cycle_run(cycle.number, refreshed, judged));
@@ -355,14 +362,23 @@ pub fn measured_cycle(
     Ok(mutation_ms)
 }
 
+/// A full recompute is measured in so many cycles at most.
+const RECOMPUTES_MAX: u32 = 10;
+
+/// Whether a cycle is one of those, which are spread evenly and end with the last one.
+fn is_recomputed(number: u32, cycles: u32) -> bool {
+    (cycles - number).is_multiple_of(cycles.div_ceil(RECOMPUTES_MAX).max(1))
+}
+
 fn progress(number: u32, cycles: u32, queries: &[QueryRun]) {
     let last: Vec<_> = queries.iter().filter_map(|query| query.cycles.last()).collect();
-    let (refresh, recompute): (f64, f64) =
-        last.iter().fold((0.0, 0.0), |sums, cycle| (sums.0 + cycle.refresh_ms, sums.1 + cycle.recompute_ms));
+    let refresh: f64 = last.iter().map(|cycle| cycle.refreshed.refresh_ms).sum();
+    let recompute: Option<f64> = last.iter().map(|cycle| cycle.refreshed.recompute_ms).sum();
+    let recompute = recompute.map_or(String::new(), |recompute| format!(" (recompute {recompute:.0} ms)"));
     let wrong = last.iter().filter(|cycle| cycle.postgres.is_wrong() || cycle.duckdb.is_wrong()).count();
-    let failed = last.iter().filter(|cycle| cycle.error.is_some()).count();
+    let failed = last.iter().filter(|cycle| cycle.refreshed.error.is_some()).count();
     println!(
-        "cycle {number} of {cycles}: {} refreshed in {refresh:.0} ms (recompute {recompute:.0} ms), {wrong} wrong, {failed} failed",
+        "cycle {number} of {cycles}: {} refreshed in {refresh:.0} ms{recompute}, {wrong} wrong, {failed} failed",
         last.len()
     );
 }
@@ -396,7 +412,7 @@ pub fn failures(run: &ServerRun, mode: Mode, idle_max: usize) -> Vec<String> {
         }
         for cycle in &query.cycles {
             let at = format!("{place}, {}, cycle {}", query.name, cycle.cycle);
-            if let Some(error) = &cycle.error {
+            if let Some(error) = &cycle.refreshed.error {
                 failures.push(format!("{at}: refresh failed: {error}"));
             }
             for (oracle, judgement) in [("PostgreSQL", &cycle.postgres), ("DuckDB", &cycle.duckdb)] {
@@ -453,7 +469,17 @@ pub(crate) fn milliseconds(since: Instant) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mode, ServerRun, failures};
+    use super::{Mode, RECOMPUTES_MAX, ServerRun, failures, is_recomputed};
+
+    #[test]
+    fn recompute_is_measured_in_few_cycles_the_last_among_them() {
+        for cycles in 1..300 {
+            let measured = (1..=cycles).filter(|&number| is_recomputed(number, cycles)).count() as u32;
+            assert!(measured <= RECOMPUTES_MAX && measured >= cycles.min(RECOMPUTES_MAX / 2), "{cycles}");
+            assert!(is_recomputed(cycles, cycles));
+        }
+        assert!((1..=10).all(|number| is_recomputed(number, 10)));
+    }
 
     #[test]
     fn missing_server_is_a_failure_and_says_so() {

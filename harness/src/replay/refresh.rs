@@ -7,27 +7,25 @@ use postgres::{Client, Transaction};
 
 use super::milliseconds;
 use super::subject::{Subject, message};
-use crate::report::{NoChange, QueryRun};
+use crate::report::{NoChange, QueryRun, Refreshed};
 
-/// A refresh and, right after it, a recompute of the same query.
-pub struct Refreshed {
-    pub action: String,
-    pub delta_rows: Option<i64>,
-    pub rows_inserted: Option<i64>,
-    pub rows_deleted: Option<i64>,
-    pub refresh_ms: f64,
-    pub recompute_ms: f64,
-    pub error: Option<String>,
-}
-
-/// Refreshes a relation and recomputes its materialized view. A refresh that fails is a result, not an error.
-pub fn refresh_and_recompute(client: &mut Client, subject: &Subject, query: &QueryRun) -> Result<Refreshed> {
+/// Refreshes a relation and, if asked to, recomputes its materialized view. A refresh that fails is a result, not an
+/// error.
+pub fn refresh(
+    client: &mut Client,
+    subject: &Subject,
+    query: &QueryRun,
+    recompute: bool,
+) -> Result<Refreshed> {
     let clock = Instant::now();
     let outcome = subject.refresh(client, &query.name);
     let refresh_ms = milliseconds(clock);
-    let clock = Instant::now();
-    client.batch_execute(&format!("REFRESH MATERIALIZED VIEW recompute.{}", query.name))?;
-    let recompute_ms = milliseconds(clock);
+    let mut recompute_ms = None;
+    if recompute {
+        let clock = Instant::now();
+        client.batch_execute(&format!("REFRESH MATERIALIZED VIEW recompute.{}", query.name))?;
+        recompute_ms = Some(milliseconds(clock));
+    }
     let history = subject.last_refresh(client, &query.name)?;
     let action = match &outcome {
         Ok(()) => history["action"].as_str().unwrap_or("no history").to_owned(),

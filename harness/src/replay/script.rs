@@ -49,7 +49,7 @@ fn finding(run: &QueryRun) -> Option<(u32, String)> {
     let populated =
         run.populated.as_ref().and_then(|populated| wrong([&populated.postgres, &populated.duckdb]));
     let of_cycle = |cycle: &CycleRun| {
-        let what = cycle.error.clone().or_else(|| wrong([&cycle.postgres, &cycle.duckdb]))?;
+        let what = cycle.refreshed.error.clone().or_else(|| wrong([&cycle.postgres, &cycle.duckdb]))?;
         Some((cycle.cycle, what))
     };
     populated.map(|what| (0, what)).or_else(|| run.cycles.iter().find_map(of_cycle))

@@ -55,7 +55,7 @@ impl Counts {
         self.queries += 1;
         *self.how.entry(query.how()).or_default() += 1;
         self.refreshes += query.cycles.len();
-        self.wrong += query.cycles.iter().filter(|cycle| cycle.error.is_some()).count();
+        self.wrong += query.cycles.iter().filter(|cycle| cycle.refreshed.error.is_some()).count();
         for (_, oracle, judgement) in query.judgements() {
             match judgement.was_made() {
                 true => self.compare(oracle, 1),

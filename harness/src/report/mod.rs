@@ -27,7 +27,9 @@ pub use counts::Counts;
 pub use diff::Diff;
 pub use explanation::{Explanation, How, Translation};
 pub use random::{RandomRun, Round};
-pub use run::{CycleRun, Freshness, Judgement, NoChange, Populated, QueryRun, Report, Scheduled, ServerRun};
+pub use run::{
+    CycleRun, Freshness, Judgement, NoChange, Populated, QueryRun, Refreshed, Report, Scheduled, ServerRun,
+};
 pub use scripts::{ScriptRun, ScriptTally, ScriptsRun};
 pub use site::{About, Content, NotProven, Part, Site};
 pub use statistics::{median, percentile};

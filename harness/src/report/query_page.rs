@@ -70,7 +70,7 @@ fn verdict(page: &mut Html, query: &QueryRun) {
 /// The rows that differ, and errors, spelt out.
 fn differences(page: &mut Html, query: &QueryRun) {
     for cycle in &query.cycles {
-        if let Some(error) = &cycle.error {
+        if let Some(error) = &cycle.refreshed.error {
             page.leaf("h3", &[], format!("Refresh failed in cycle {}", cycle.cycle));
             page.leaf("pre", &[], error);
         }
@@ -89,14 +89,16 @@ fn history(page: &mut Html, query: &QueryRun) {
     let pairs: Vec<Pair> = query
         .cycles
         .iter()
-        .map(|cycle| Pair {
-            label: format!("cycle {}", cycle.cycle),
-            link: None,
-            refresh_ms: cycle.refresh_ms,
-            recompute_ms: cycle.recompute_ms,
+        .filter_map(|cycle| {
+            Some(Pair {
+                label: format!("cycle {}", cycle.cycle),
+                link: None,
+                refresh_ms: cycle.refreshed.refresh_ms,
+                recompute_ms: cycle.refreshed.recompute_ms?,
+            })
         })
         .collect();
-    plot(page, &pairs, "Each refresh and, right after it, a full recompute of the same query; logarithmic.");
+    plot(page, &pairs, "A refresh and, right after it, a full recompute of the same query; logarithmic.");
     let heads = [
         "cycle",
         "action",
@@ -136,12 +138,12 @@ fn cycle_row(cycle: &CycleRun) -> Vec<Cell> {
     };
     vec![
         Cell::figure(cycle.cycle),
-        Cell::text(&cycle.action),
-        count(cycle.delta_rows),
-        count(cycle.rows_inserted),
-        count(cycle.rows_deleted),
-        Cell::ms(Some(cycle.refresh_ms)),
-        Cell::ms(Some(cycle.recompute_ms)),
+        Cell::text(&cycle.refreshed.action),
+        count(cycle.refreshed.delta_rows),
+        count(cycle.refreshed.rows_inserted),
+        count(cycle.refreshed.rows_deleted),
+        Cell::ms(Some(cycle.refreshed.refresh_ms)),
+        Cell::ms(cycle.refreshed.recompute_ms),
         Cell::figure(cycle.rows),
         Cell::text(if cycle.changed { "yes" } else { "no" }),
         judged(&cycle.postgres),

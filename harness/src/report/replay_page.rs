@@ -73,7 +73,8 @@ fn row(part: &Part, query: &QueryRun) -> Vec<Cell> {
         return vec![name, Cell::text("refused").dim()];
     }
     let medians = query.medians();
-    let delta = median(query.cycles.iter().filter_map(|cycle| cycle.delta_rows).map(|rows| rows as f64));
+    let delta =
+        median(query.cycles.iter().filter_map(|cycle| cycle.refreshed.delta_rows).map(|rows| rows as f64));
     let speedup =
         medians.map_or("–".to_owned(), |(refresh, recompute)| format!("{:.1}×", recompute / refresh));
     vec![

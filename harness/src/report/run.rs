@@ -104,21 +104,28 @@ pub struct Scheduled {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CycleRun {
     pub cycle: u32,
+    #[serde(flatten)]
+    pub refreshed: Refreshed,
+    /// Rows of the right result.
+    pub rows: usize,
+    /// Whether the right result differs from that of the cycle before.
+    pub changed: bool,
+    pub postgres: Judgement,
+    pub duckdb: Judgement,
+}
+
+/// What a refresh did and how long it took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Refreshed {
     /// Action in the refresh history.
     pub action: String,
     pub delta_rows: Option<i64>,
     pub rows_inserted: Option<i64>,
     pub rows_deleted: Option<i64>,
     pub refresh_ms: f64,
-    /// `REFRESH MATERIALIZED VIEW` of the same query, at the same time.
-    pub recompute_ms: f64,
-    /// Rows of the right result.
-    pub rows: usize,
-    /// Whether the right result differs from that of the cycle before.
-    pub changed: bool,
+    /// `REFRESH MATERIALIZED VIEW` of the same query, right after it. A long replay measures it in some cycles only.
+    pub recompute_ms: Option<f64>,
     pub error: Option<String>,
-    pub postgres: Judgement,
-    pub duckdb: Judgement,
 }
 
 /// A verdict, for the report.
@@ -178,8 +185,8 @@ impl QueryRun {
     pub fn actions(&self) -> Vec<&str> {
         let mut actions: Vec<&str> = Vec::new();
         for cycle in &self.cycles {
-            if !actions.contains(&cycle.action.as_str()) {
-                actions.push(&cycle.action);
+            if !actions.contains(&cycle.refreshed.action.as_str()) {
+                actions.push(&cycle.refreshed.action);
             }
         }
         actions
@@ -227,13 +234,13 @@ impl QueryRun {
     /// Whether a result is wrong or a refresh failed.
     pub fn is_failing(&self) -> bool {
         self.judgements().any(|(_, _, judgement)| judgement.is_wrong())
-            || self.cycles.iter().any(|cycle| cycle.error.is_some())
+            || self.cycles.iter().any(|cycle| cycle.refreshed.error.is_some())
     }
 
     /// Median milliseconds of a refresh and of a recompute.
     pub fn medians(&self) -> Option<(f64, f64)> {
-        let of = |time: fn(&CycleRun) -> f64| median(self.cycles.iter().map(time));
-        Some((of(|cycle| cycle.refresh_ms)?, of(|cycle| cycle.recompute_ms)?))
+        let of = |time: fn(&CycleRun) -> Option<f64>| median(self.cycles.iter().filter_map(time));
+        Some((of(|cycle| Some(cycle.refreshed.refresh_ms))?, of(|cycle| cycle.refreshed.recompute_ms)?))
     }
 }
 

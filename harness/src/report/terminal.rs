@@ -58,7 +58,8 @@ fn line(query: &QueryRun, width: usize) -> String {
     }
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
     let medians = query.medians();
-    let delta = median(query.cycles.iter().filter_map(|cycle| cycle.delta_rows).map(|rows| rows as f64));
+    let delta =
+        median(query.cycles.iter().filter_map(|cycle| cycle.refreshed.delta_rows).map(|rows| rows as f64));
     format!(
         "{:<width$} {:<22} {:>5} {:>7} {:>7} {:>10} {:>10} {:>7} {:>9}  {:<10} {:<10}",
         query.name,

@@ -89,7 +89,7 @@ fn of_recorded(verdict: &QueryVerdict) -> Finding {
 
 fn of_query(query: &QueryRun) -> Finding {
     let refreshes = query.cycles.iter().map(|cycle| {
-        format!("cycle {}: {}, {} rows, {}", cycle.cycle, cycle.action, cycle.rows, cycle.changed)
+        format!("cycle {}: {}, {} rows, {}", cycle.cycle, cycle.refreshed.action, cycle.rows, cycle.changed)
     });
     let judged = query
         .judgements()

@@ -35,12 +35,11 @@ pub(super) struct Job {
 struct Offer {
     candidates: Vec<usize>,
     queries: usize,
-    left_out: usize,
     effort: usize,
 }
 
-/// The jobs of a replay, those that take longest first, and the number of queries that no sample takes.
-pub(super) fn jobs(folder: &Path, options: &SltOptions) -> Result<(Vec<Job>, usize)> {
+/// The jobs of a replay, those that take longest first.
+pub(super) fn jobs(folder: &Path, options: &SltOptions) -> Result<Vec<Job>> {
     let paths = files(folder, options.files.as_deref())?;
     let offers = offers(folder, &paths, options)?;
     let counts: Vec<usize> = offers.iter().map(|offer| offer.candidates.len()).collect();
@@ -61,7 +60,7 @@ pub(super) fn jobs(folder: &Path, options: &SltOptions) -> Result<(Vec<Job>, usi
         }
     }
     jobs.sort_by_key(|job| std::cmp::Reverse(job.effort));
-    Ok((jobs, offers.iter().map(|offer| offer.left_out).sum()))
+    Ok(jobs)
 }
 
 /// Paths of the files below `folder` that the pattern means, sorted.
@@ -128,11 +127,8 @@ fn offer(file: &Path, path: &str, options: &SltOptions) -> Result<Offer> {
     let count = queries.len();
     let effort = records.len() - count + TABLE_EFFORT * sample::tables(&records).len();
     let mut rng = sample::generator(options.seed, &format!("{path}/constants"));
-    let (candidates, left_out) = match options.all {
-        true => (queries, 0),
-        false => sample::candidates(&records, &mut rng),
-    };
-    Ok(Offer { candidates, queries: count, left_out, effort })
+    let candidates = if options.all { queries } else { sample::candidates(&records, &mut rng) };
+    Ok(Offer { candidates, queries: count, effort })
 }
 
 #[cfg(test)]

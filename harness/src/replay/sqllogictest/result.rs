@@ -15,8 +15,6 @@ pub struct SltReport {
     pub seed: u64,
     /// The refresh mode asked for.
     pub mode: String,
-    /// Queries of the files that no sample takes, because they join more tables than a refresh copes with.
-    pub left_out: usize,
     pub servers: Vec<SltServer>,
     /// Everything that makes the run a failure, one line each.
     pub failures: Vec<String>,
