@@ -4,6 +4,7 @@
 //! in-memory relations, which it may reorder freely. A part that reads only `New` state has blocks of weight 1.
 
 use super::identity::consolidate;
+use super::order::{next_input, owners, reads_change};
 use super::probe;
 use super::select::{Block, FromItem, union_all};
 use super::{WEIGHT, column_name, list, quote};
@@ -234,7 +235,7 @@ impl<'a> Lowering<'a> {
             columns: (0..width).map(|column| format!("{alias}.{}", column_name(column))).collect(),
             weight: if weighted { vec![format!("{alias}.{WEIGHT}")] } else { vec![] },
             from: vec![FromItem::Plain { relation: format!("({})", union_all(blocks, weighted)), alias }],
-            conditions: vec![],
+            ..Block::default()
         }
     }
 
@@ -247,7 +248,8 @@ impl<'a> Lowering<'a> {
     }
 
     fn join(&mut self, join: &Join) -> Result<Vec<Block>, NotLowerable> {
-        let mut joined = Block::default();
+        let follows_change = join.inputs.iter().any(reads_change);
+        let mut joined = Block { follows_change, ..Block::default() };
         let mut placed: Vec<Option<Vec<String>>> = vec![None; join.inputs.len()];
         let mut pending = join.predicates.clone();
         while let Some(next) = next_input(join, &placed) {
@@ -492,6 +494,7 @@ impl<'a> Lowering<'a> {
             conditions: vec![matches.flips()],
             columns: (0..keys.len()).map(|index| format!("{group}.{}", column_name(index))).collect(),
             weight: vec![matches.flip()],
+            ..Block::default()
         };
         let mut block = self.single(&flip.left)?;
         for (index, (left, _)) in keys.iter().enumerate() {
@@ -503,43 +506,6 @@ impl<'a> Lowering<'a> {
         flips.columns = block.columns;
         Ok(flips)
     }
-}
-
-/// The input to place next. The order of plain inputs is the planner's to choose, but an old state is a lateral item that
-/// sees only what stands before it: so inputs follow the change along equalities, plain ones first, and an input that
-/// is reachable only through an old state comes after it. Otherwise the lateral item would be probed for a cross product.
-fn next_input(join: &Join, placed: &[Option<Vec<String>>]) -> Option<usize> {
-    let owners = owners(join);
-    let is_old = |index: usize| matches!(join.inputs[index], Plan::Old(_));
-    let waiting: Vec<usize> = (0..placed.len()).filter(|&index| placed[index].is_none()).collect();
-    if waiting.len() == placed.len() {
-        return waiting
-            .iter()
-            .copied()
-            .find(|&index| reads_change(&join.inputs[index]))
-            .or(waiting.first().copied());
-    }
-    let is_tied = |index: usize| {
-        join.predicates.iter().filter(|predicate| predicate.equality().is_some()).any(|predicate| {
-            let columns = predicate.columns();
-            columns.iter().any(|&column| owners[column] == index)
-                && columns.iter().any(|&column| owners[column] != index)
-                && columns.iter().all(|&column| owners[column] == index || placed[owners[column]].is_some())
-        })
-    };
-    let rank = |index: usize| (!is_tied(index), is_old(index));
-    waiting.into_iter().min_by_key(|&index| rank(index))
-}
-
-/// For each column of the concatenation, the input it comes from.
-fn owners(join: &Join) -> Vec<usize> {
-    join.inputs.iter().enumerate().flat_map(|(index, input)| vec![index; input.columns().len()]).collect()
-}
-
-fn reads_change(plan: &Plan) -> bool {
-    let mut found = false;
-    plan.visit(&mut |plan| found |= matches!(plan, Plan::Delta(_)));
-    found && !matches!(plan, Plan::Old(_))
 }
 
 /// Takes the conditions out of `pending` whose columns are all placed and that were not reachable before.

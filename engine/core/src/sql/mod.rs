@@ -3,6 +3,7 @@
 pub mod identity;
 pub mod likeness;
 pub mod lower;
+mod order;
 pub mod probe;
 pub mod select;
 

@@ -2,6 +2,9 @@
 
 use super::{WEIGHT, column_name, list};
 
+/// As many relations as the server finds the best order for without effort.
+const LIST_MAX: usize = 8;
+
 /// One SELECT without grouping: `from` in order, all conditions ANDed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Block {
@@ -11,6 +14,8 @@ pub struct Block {
     pub columns: Vec<String>,
     /// Factors of the weight; none is weight 1.
     pub weight: Vec<String>,
+    /// `from` starts with a change and goes on as it meets one relation after the other.
+    pub follows_change: bool,
 }
 
 /// One entry of FROM.
@@ -42,7 +47,10 @@ impl Block {
         let mut text = String::new();
         if !self.from.is_empty() {
             text += " FROM ";
-            text += &self.from.iter().map(FromItem::text).collect::<Vec<_>>().join(", ");
+            // A list is the server's to order as a whole, a chain of joins by neighbours.
+            let is_chain = self.follows_change && self.from.len() > LIST_MAX;
+            let separator = if is_chain { " CROSS JOIN " } else { ", " };
+            text += &self.from.iter().map(FromItem::text).collect::<Vec<_>>().join(separator);
         }
         if !self.conditions.is_empty() {
             text += " WHERE ";
