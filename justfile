@@ -28,6 +28,10 @@ replay *arguments:
 report *arguments:
     ./harness/run report {{arguments}}
 
+# Measures refreshes beside recomputing and hand-written deltas: target/bench. Also: bench compare BASE, bench report.
+bench *arguments:
+    ./harness/run bench {{arguments}}
+
 # Random queries and histories for as long as asked: --minutes N, --seed S.
 fuzz *arguments:
     ./harness/run fuzz {{arguments}}

@@ -6,6 +6,7 @@
 //! starts its own.
 
 pub mod agreement;
+pub mod bench;
 pub mod cluster;
 pub mod compatibility;
 pub mod corpus;
@@ -19,6 +20,7 @@ pub mod package;
 pub mod process;
 pub mod provision;
 pub mod publish;
+pub mod reading;
 pub mod replay;
 pub mod report;
 pub mod serve;

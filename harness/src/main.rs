@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use pg_trickle_harness::bench::BenchArguments;
 use pg_trickle_harness::corpus::CorpusArguments;
 use pg_trickle_harness::demo::DemoOptions;
 use pg_trickle_harness::fuzz::FuzzArguments;
@@ -31,6 +32,8 @@ enum Command {
     Test(TestArguments),
     /// Check formatting and run clippy.
     Lint(LintArguments),
+    /// Measure refreshes and capture beside recomputing and beside what one would write by hand.
+    Bench(Box<BenchArguments>),
     /// Check both engines against the published TPC-H answers at scale 1 (a gigabyte, some minutes).
     Answers(AnswersOptions),
     /// List, fetch or verify the files that replays read.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Provision(arguments) => arguments.run(),
         Command::Test(arguments) => arguments.run(),
         Command::Lint(arguments) => arguments.run(),
+        Command::Bench(arguments) => arguments.run(),
         Command::Answers(options) => options.run(),
         Command::Corpus(arguments) => arguments.run(),
         Command::Demo(options) => options.run(),

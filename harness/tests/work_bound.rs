@@ -12,7 +12,7 @@ use pg_trickle_corpus::nexmark::{Nexmark, Shape};
 use pg_trickle_corpus::tpch::{Scale, Tpch};
 use pg_trickle_corpus::workload::Workload;
 use pg_trickle_harness::cluster::{DEFAULT_MAJOR, TestDatabase, test_cluster, test_database};
-use pg_trickle_harness::replay;
+use pg_trickle_harness::{reading, replay};
 use postgres::Client;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -24,14 +24,6 @@ const SEED: u64 = 1;
 const FACTOR: i64 = 2;
 /// In rows, and in pages.
 const SLACK: i64 = 400;
-
-/// For each relation the rows read so far in this transaction by sequential scans, and entries by index scans; and the
-/// pages that were read for them. Catalogs are left out.
-const READ: &str = "
-    SELECT c.oid::regclass::text, coalesce(pg_stat_get_xact_tuples_returned(c.oid), 0),
-           coalesce(pg_stat_get_xact_blocks_fetched(c.oid), 0)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'i', 'm') AND n.nspname IN ('public', 'pgtrickle_state')";
 
 #[test]
 fn work_follows_the_change_in_tpch() -> Result<()> {
@@ -221,9 +213,9 @@ fn refresh(database: &TestDatabase, name: String) -> Result<Measured> {
         "SET max_parallel_workers_per_gather = 0; SET enable_seqscan = off; SET enable_hashjoin = off; \
          SET enable_mergejoin = off; BEGIN",
     )?;
-    let before = read_so_far(&mut client)?;
+    let before = reading::read_so_far(&mut client)?;
     client.execute("SELECT pgtrickle.refresh_stream_table($1)", &[&name])?;
-    let after = read_so_far(&mut client)?;
+    let after = reading::read_so_far(&mut client)?;
     client.batch_execute("COMMIT")?;
     let explained: String =
         client.query_one("SELECT pgtrickle.explain_stream_table($1, 'json')", &[&name])?.get(0);
@@ -246,16 +238,7 @@ fn refresh(database: &TestDatabase, name: String) -> Result<Measured> {
             }
         }
     }
-    let since = |(name, (rows, pages)): (String, (i64, i64))| {
-        let (rows_before, pages_before) = before.get(&name).copied().unwrap_or_default();
-        (name, (rows - rows_before, pages - pages_before))
-    };
-    let relations: BTreeMap<_, _> = after.into_iter().map(since).collect();
-    let (rows, pages) = relations.values().fold((0, 0), |sum, read| (sum.0 + read.0, sum.1 + read.1));
+    let relations = reading::between(&before, after);
+    let (rows, pages) = reading::total(&relations);
     Ok(Measured { name, class, reasons, rows, pages, relations })
-}
-
-fn read_so_far(client: &mut Client) -> Result<BTreeMap<String, (i64, i64)>> {
-    let rows = client.query(READ, &[])?;
-    Ok(rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect())
 }

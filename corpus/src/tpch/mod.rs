@@ -11,7 +11,7 @@ mod scale;
 mod table;
 mod workload;
 
-pub use mutation::Stream;
+pub use mutation::{Batch, Stream};
 pub use query::Query;
 pub use scale::Scale;
 pub use table::{INDEXES, SCHEMA, Table};

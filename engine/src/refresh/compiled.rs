@@ -13,6 +13,7 @@ use crate::pg::value::Param;
 use crate::pg::{relation, security};
 use pg_trickle_core::delta;
 use pg_trickle_core::maintain::{self, ApplyOptions, Maintenance, Names, TableShape};
+use pg_trickle_core::plan::Plan;
 use pg_trickle_core::program::Program;
 use pg_trickle_core::query::{Analyzed, Construct, SourceInfo, StableClass, Unsupported};
 use pg_trickle_core::refusal::Refusal;
@@ -35,6 +36,8 @@ pub struct Compiled {
     /// The query with today's names.
     pub query_sql: String,
     pub sources: Vec<SourceInfo>,
+    /// The query as the front end made it of the text, if it has a plan.
+    pub plan: Option<Plan>,
     pub shape: TableShape,
     /// How it is maintained differentially, or why not.
     pub maintenance: std::result::Result<Maintenance, Unsupported>,
@@ -177,7 +180,7 @@ fn compile(executor: &Executor, stream_table: &StreamTable) -> Result<Compiled> 
     let is_still = analyzed.stable_constructs.iter().all(|stable| stable.class == StableClass::Settings);
     // The stored key is the one the indexes and the apply programs were made for.
     let shape = TableShape { columns: analyzed.columns, key: stream_table.key.clone() };
-    let (sources, deltas) = (analyzed.sources, RefCell::default());
+    let (sources, plan, deltas) = (analyzed.sources, analyzed.plan.ok(), RefCell::default());
     let (name, owner, generation) =
         (stream_table.display_name(), stream_table.owner, stream_table.generation);
     Ok(Compiled {
@@ -187,6 +190,7 @@ fn compile(executor: &Executor, stream_table: &StreamTable) -> Result<Compiled> 
         meaning,
         query_sql,
         sources,
+        plan,
         shape,
         maintenance,
         volatile,

@@ -5,7 +5,9 @@ use crate::error::Result;
 use crate::pg::exec::Executor;
 use crate::refresh::compiled;
 use pg_trickle_core::maintain::{ApplyOptions, Work};
+use pg_trickle_core::plan::Plan;
 use pg_trickle_core::program::Program;
+use pg_trickle_core::query::SourceInfo;
 use pg_trickle_core::stage::polled::is_polled;
 use pg_trickle_core::types::SourceId;
 use serde_json::{Value, json};
@@ -23,6 +25,8 @@ pub struct Explanation {
     query: String,
     key: Option<Vec<String>>,
     state_tables: Vec<String>,
+    /// The query as the front end made it of the text: its plan, and what the plan knows of its sources.
+    analyzed: Option<Value>,
     /// The plan of the result over stages and sources, and that of each stage.
     plan: Option<String>,
     stages: Vec<String>,
@@ -80,12 +84,18 @@ pub fn explain(executor: &Executor, stream_table: &StreamTable) -> Result<Explan
         query: compiled.query_sql.clone(),
         key: stream_table.key.as_ref().map(names),
         state_tables: stream_table.state_tables.clone(),
+        analyzed: compiled.plan.as_ref().map(|plan| analyzed(plan, &compiled.sources)),
         plan: staged.map(|staged| staged.result.to_string()),
         stages: staged.map_or_else(Vec::new, |staged| {
             staged.stages.iter().map(|stage| stage.plan().to_string()).collect()
         }),
         sources: sources.collect(),
     })
+}
+
+/// A plan with its sources, from which the core makes every program without a server.
+fn analyzed(plan: &Plan, sources: &[SourceInfo]) -> Value {
+    json!({ "plan": plan.to_string(), "sources": sources })
 }
 
 fn steps(program: &Program) -> Vec<(String, String)> {
@@ -160,7 +170,7 @@ impl Explanation {
             "stream_table": self.name, "mode": self.mode, "effective_mode": self.effective_mode,
             "reason": self.reason, "schedule": self.schedule, "original_query": self.original_query,
             "query": self.query, "key": self.key, "state_tables": self.state_tables,
-            "plan": self.plan, "stages": self.stages,
+            "analyzed": self.analyzed, "plan": self.plan, "stages": self.stages,
             "sources": sources,
         })
         .to_string()

@@ -15,7 +15,7 @@ use crate::cluster::Cluster;
 use crate::report::{QueryRun, Translation};
 
 /// Far longer than a run, so that every refresh is one that the replay asked for.
-const SCHEDULE: &str = "12h";
+pub const SCHEDULE: &str = "12h";
 
 /// The statement that creates a stream table.
 pub(super) fn creation(name: &str, sql: &str, mode: &str) -> String {
@@ -116,8 +116,14 @@ impl Subject {
         query: &Query,
         schedule: &str,
     ) -> Result<QueryRun> {
-        let (name, sql) = (query.name.clone(), query.sql.clone());
+        let (name, sql) = (&query.name, &query.sql);
         session.client.batch_execute(&format!("CREATE MATERIALIZED VIEW recompute.{name} AS {sql}"))?;
+        self.create_alone(session, query, schedule)
+    }
+
+    /// [`Subject::create_with_schedule`] without the materialized view.
+    pub fn create_alone(&self, session: &mut Session, query: &Query, schedule: &str) -> Result<QueryRun> {
+        let (name, sql) = (query.name.clone(), query.sql.clone());
         session.take_notices();
         let clock = Instant::now();
         let outcome = match self {

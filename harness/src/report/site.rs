@@ -25,7 +25,7 @@ pub struct Site {
 }
 
 /// Where, when and how a report was made.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct About {
     pub title: String,
     /// The command that makes it again.

@@ -8,8 +8,11 @@
 //! A cycle is a function of scale, seed and cycle number.
 
 mod aim;
+mod batch;
 mod churn;
 mod refresh;
+
+pub use batch::Batch;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -16,6 +16,19 @@ pub(super) fn pair(scale: Scale, set: u32) -> Vec<Transaction> {
     ]
 }
 
+/// RF1 and RF2 of a set, of which only the first `orders`.
+pub(super) fn part(scale: Scale, set: u32, orders: usize) -> Vec<Transaction> {
+    let Inserted { orders: mut new, mut lineitems } = refresh_set::rf1(scale, set);
+    new.truncate(orders);
+    let last = new.last().map_or(0, |order| order.o_orderkey);
+    lineitems.retain(|line| line.l_orderkey <= last);
+    let keys = refresh_set::rf2(scale, set);
+    vec![
+        Transaction::new(format!("RF1({set})"), insert(&Inserted { orders: new, lineitems })),
+        Transaction::new(format!("RF2({set})"), delete(&keys[..orders.min(keys.len())])),
+    ]
+}
+
 /// RF1 of a set half a population away from `set`, then the deletion of the same rows: nothing remains of it.
 pub(super) fn cancelling(scale: Scale, set: u32) -> Vec<Transaction> {
     let opposite = 1 + (set - 1 + SETS_MAX / 2) % SETS_MAX;
