@@ -77,7 +77,7 @@ refusals! {
         "its result changes with time for every row; only comparisons with the time are maintained";
     TimeElsewhere, Differential,
         "comparisons with the time are maintained in WHERE, HAVING and the SELECT list, not in this place";
-    RecursionOutward, Differential, "it is a recursive query that depends on a row of the enclosing query";
+    RecursionOutward, Differential, "it is a recursive query with UNION that depends on a value of the enclosing query that has no equality to group by";
     /// Over the recursive query in its recursive term, like the next ones.
     RecursionGroups, Differential, "its recursive term has DISTINCT, GROUP BY or an aggregate over the recursive query";
     RecursionLimits, Differential, "its recursive term has LIMIT or DISTINCT ON over the recursive query";

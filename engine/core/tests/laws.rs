@@ -2,7 +2,7 @@
 //! `oracle/proptest-regressions` and are printed with plan, data and difference.
 
 use pg_trickle_core::delta::{Sharing, differentiate};
-use pg_trickle_core::normalize::normalize;
+use pg_trickle_core::normalize::{is_correlated, normalize};
 use pg_trickle_core::plan::Plan;
 use pg_trickle_core::plan::text::parse;
 use pg_trickle_core::stage::window;
@@ -104,6 +104,30 @@ fn fixed_cases(count: usize) -> impl Iterator<Item = Seed> {
     let mut runner = TestRunner::deterministic();
     let strategy = seeds();
     (0..count).filter_map(move |_| strategy.new_tree(&mut runner).ok().map(|tree| tree.current()))
+}
+
+/// Recursions that look at an outer row are maintained like others, wherever the row is looked at.
+#[test]
+fn recursions_of_outer_rows_are_among_the_cases() {
+    let (mut held, mut changing) = (0, 0);
+    for seed in fixed_cases(2000) {
+        let (world, plan) = case(&seed, Fragment::Whole, false);
+        let mut is_outward = false;
+        plan.visit(&mut |node| {
+            is_outward |= matches!(node, Plan::Recursive(r) if is_correlated(&r.step, 1));
+        });
+        if !is_outward {
+            continue;
+        }
+        match law::pipeline(&plan, &world, &normalize, &differentiate) {
+            Ok(Outcome::Held(0)) => held += 1,
+            Ok(Outcome::Held(_)) => changing += 1,
+            Ok(_) => {}
+            Err(violation) => panic!("{violation}"),
+        }
+    }
+    println!("recursions of outer rows: changing {changing}, not {held}");
+    assert!(changing > 10, "{changing} of them change");
 }
 
 /// Unnesting has no case that it leaves out.

@@ -10,7 +10,6 @@ use super::{Analysis, Stop, Walked};
 use crate::pg::node::{self, Tree};
 use crate::pg::{facts, parse};
 use pg_trickle_core::expr::{Expr, Piece, Shape};
-use pg_trickle_core::normalize::is_correlated;
 use pg_trickle_core::plan::{Plan, Project, Recursive, Round};
 use pg_trickle_core::refusal::Refusal;
 use pg_trickle_core::types::{Column, TypeRef, Volatility};
@@ -64,9 +63,6 @@ impl Analysis {
                 Walk::Missing(missing) => needed.extend(missing),
             }
         };
-        if is_correlated(&plan, 1) {
-            return Err(walk.refused(Refusal::RecursionOutward));
-        }
         let numbers: Vec<i16> = needed.into_iter().collect();
         Ok((walk.shown(plan, &numbers), numbers))
     }

@@ -14,15 +14,8 @@ use pg_trickle_core::types::{Column, TypeRef};
 const BOUND: i64 = 3;
 
 impl Generator<'_, '_> {
-    /// A recursion over one or two columns of some plan. It refers to no outer row: that is refused.
+    /// A recursion over one or two columns of some plan.
     pub(super) fn recursive(&mut self, depth: usize) -> Plan {
-        let outer = std::mem::take(&mut self.outer);
-        let plan = self.uncorrelated(depth);
-        self.outer = outer;
-        plan
-    }
-
-    fn uncorrelated(&mut self, depth: usize) -> Plan {
         let base = self.plan(depth.min(1));
         let all = self.choices.percent(40);
         let is_bounded = all || self.choices.percent(20);

@@ -14,6 +14,7 @@
 //! D(R1 + R2)       = D(R1) + D(R2),  so set operations
 //! D(R expanded)    = D(R) expanded, so repeated
 //! D(top-k of R)    = top-k by d of D(R),  LIMIT and OFFSET over d
+//! D(recursion)     = recursion of D(base) and D(step),  the rows of a round having d already
 //! D(window over R) = window by d over D(R)
 //! ```
 //!
@@ -23,8 +24,8 @@ use super::correlation::{Pulled, outward, pull};
 use super::domain::{Domain, outer_columns};
 use crate::expr::Expr;
 use crate::plan::{
-    Aggregate, Expand, Filter, Join, OuterJoin, OuterKind, Plan, Project, Repeat, RowSource, SemiJoin, SetOp,
-    TopK, UnionAll, Values, Window,
+    Aggregate, Expand, Filter, Join, OuterJoin, OuterKind, Plan, Project, Recursive, Repeat, Round,
+    RowSource, SemiJoin, SetOp, TopK, UnionAll, Values, Window,
 };
 use crate::query::{Construct, Unsupported};
 use crate::refusal::Refusal;
@@ -33,7 +34,7 @@ use crate::types::Column;
 impl Domain {
     /// The plan for every row of the domain: its columns, then the domain's.
     pub fn applied(&self, plan: &Plan) -> Result<Plan, Unsupported> {
-        if let Some(Pulled { plan: free, conditions }) = pull(plan) {
+        if let Some(Pulled { plan: free, conditions }) = self.freed(plan) {
             let width = free.columns().len();
             let predicates = conditions.iter().map(|condition| self.bind(condition, width)).collect();
             let joined = Plan::Join(Join { inputs: vec![free, self.plan.clone()], predicates });
@@ -84,24 +85,27 @@ impl Domain {
             }
             Plan::Values(node) => Ok(self.values(node)),
             Plan::Negate(input) => Ok(Plan::Negate(Box::new(self.applied(input)?))),
-            Plan::Recursive(node) => Err(Unsupported {
-                construct: Construct {
-                    name: format!("recursive query {}", node.name),
-                    position: node.position,
-                },
-                reason: Refusal::RecursionOutward,
-            }),
+            Plan::Recursive(node) => self.recursive(node),
+            Plan::Round(node) => {
+                let columns = node.columns.iter().chain(&self.columns).cloned().collect();
+                Ok(Plan::Round(Round { columns, ..node.clone() }))
+            }
             Plan::Source(_)
             | Plan::Stored(_)
             | Plan::Delta(_)
             | Plan::DependentJoin(_)
-            | Plan::Round(_)
             | Plan::Old(_)
             | Plan::Flip(_) => Err(Unsupported {
                 construct: Construct { name: "correlated subquery".to_owned(), position: None },
                 reason: Refusal::OuterRowPlace,
             }),
         }
+    }
+
+    /// The plan without conditions on the outer row, if it depends on it in nothing else and needs no domain. The rows of
+    /// a round are those of one outer row each.
+    fn freed(&self, plan: &Plan) -> Option<Pulled> {
+        if reads_round(plan) { None } else { pull(plan) }
     }
 
     fn at(&self, offset: usize) -> std::ops::Range<usize> {
@@ -119,11 +123,11 @@ impl Domain {
     /// those start.
     fn joined(&self, right: &Plan, left: &[Column], known: usize) -> Result<(Plan, Vec<Expr>), Unsupported> {
         let offset = left.len();
-        if outer_columns(right, 1).is_empty() {
+        if outer_columns(right, 1).is_empty() && !reads_round(right) {
             return Ok((outward(right), vec![]));
         }
         let bound = |condition: &Expr| self.bind(&condition.map_columns(|column| column + offset), known);
-        if let Some(Pulled { plan, conditions }) = pull(right) {
+        if let Some(Pulled { plan, conditions }) = self.freed(right) {
             return Ok((plan, conditions.iter().map(bound).collect()));
         }
         let plan = self.applied(right)?;
@@ -135,8 +139,9 @@ impl Domain {
     /// Inputs that refer to the outer row only in conditions need no domain of their own, as long as one input has it.
     fn join(&self, join: &Join) -> Result<Plan, Unsupported> {
         let widths: Vec<usize> = join.inputs.iter().map(|input| input.columns().len()).collect();
-        let needs_domain = |input: &&Plan| !outer_columns(input, 1).is_empty() && pull(input).is_none();
-        let first = join.inputs.iter().position(|input| needs_domain(&input));
+        let needs_domain = |input: &Plan| !outer_columns(input, 1).is_empty() && pull(input).is_none();
+        let round = join.inputs.iter().position(reads_round);
+        let first = round.or_else(|| join.inputs.iter().position(needs_domain));
         // The input with the domain stands first, since conditions of the others refer to it.
         let (mut joined, known, mut inputs) = match first {
             Some(index) => {
@@ -213,6 +218,22 @@ impl Domain {
         let grown = |column: usize| if column < left_width { column } else { column + self.columns.len() };
         on.extend(join.on.iter().map(|on| self.bind(&on.map_columns(grown), left_width)));
         Ok(Plan::SemiJoin(SemiJoin { anti: join.anti, left: Box::new(left), right: Box::new(right), on }))
+    }
+
+    /// The recursions of all outer rows as one. UNION compares their rows with their outer values.
+    fn recursive(&self, recursive: &Recursive) -> Result<Plan, Unsupported> {
+        if !recursive.all && self.groupable().len() < self.columns.len() {
+            return Err(Unsupported {
+                construct: Construct {
+                    name: format!("recursive query {}", recursive.name),
+                    position: recursive.position,
+                },
+                reason: Refusal::RecursionOutward,
+            });
+        }
+        let base = Box::new(self.applied(&recursive.base)?);
+        let step = Box::new(self.applied(&recursive.step)?);
+        Ok(Plan::Recursive(Recursive { base, step, ..recursive.clone() }))
     }
 
     fn aggregate(&self, aggregate: &Aggregate) -> Result<Plan, Unsupported> {
@@ -365,6 +386,16 @@ impl Domain {
         };
         let mut inputs: Vec<Plan> = values.rows.iter().map(row).collect();
         if inputs.len() == 1 { inputs.remove(0) } else { Plan::UnionAll(UnionAll { inputs }) }
+    }
+}
+
+/// Whether a plan, part of the step of a recursion, reads the rows of the round before.
+fn reads_round(plan: &Plan) -> bool {
+    match plan {
+        Plan::Round(_) => true,
+        // The rounds of its step are its own.
+        Plan::Recursive(inner) => reads_round(&inner.base),
+        _ => plan.children().into_iter().any(reads_round),
     }
 }
 
