@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use pg_trickle_harness::bench::result::{Run, Summary};
 use pg_trickle_harness::bench::{Sizes, Workload, measure};
 use pg_trickle_harness::cluster::test_cluster;
+use pg_trickle_harness::report::{links, write_benchmarks};
 use serde_json::Value;
 
 /// Runs a workload at the least size and returns what its file says.
@@ -11,6 +12,9 @@ fn written(workload: Workload) -> Result<(Run, Value)> {
     let folder = tempfile::tempdir()?;
     let run = measure(workload, test_cluster()?, &Sizes::smallest())?;
     Summary { runs: vec![run.clone()] }.write_to(folder.path())?;
+    let pages = folder.path().join("report");
+    write_benchmarks(&Summary { runs: vec![run.clone()] }, &pages)?;
+    ensure!(links::problems(&pages)?.is_empty(), "{:?}", links::problems(&pages)?);
     let text = std::fs::read_to_string(folder.path().join(format!("{}.json", workload.name())))?;
     Ok((run, serde_json::from_str(&text)?))
 }
@@ -38,7 +42,7 @@ fn smallest_workload_leaves_every_figure() -> Result<()> {
     }
     ensure!(run.cases.len() == 3, "three queries, not {}", run.cases.len());
     for (number, case) in run.cases.iter().enumerate() {
-        for name in ["name", "what", "series", "source_rows", "change_rows"] {
+        for name in ["name", "what", "series", "source_rows", "change_rows", "subject", "rival"] {
             present(&json, &format!("cases/{number}/{name}"))?;
         }
         ensure!(case.ratios().is_some_and(|(_, rival, _)| rival.is_some()), "{}: no ratio", case.name);

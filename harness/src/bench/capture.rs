@@ -8,12 +8,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use postgres::Client;
 
-use super::contest::refreshing;
+use super::contest::line;
 use super::cost;
 use super::ground::{Ground, settle};
 use super::result::{BARE, BY_HAND, CAPTURED, Case, Contestant};
 use crate::cluster::TestDatabase;
-use crate::replay::{SCHEDULE, milliseconds};
+use crate::replay::{creation, milliseconds, refreshing};
 
 /// Statements of one row that each client makes in one turn.
 const SINGLE_STATEMENTS: u64 = 100;
@@ -90,7 +90,7 @@ fn of(ground: &Ground, width: &Width, rows: u64, clients: usize) -> Result<Vec<C
     }
     let query = "SELECT * FROM captured";
     client
-        .execute("SELECT pgtrickle.create_stream_table('copy', $1, $2, 'DIFFERENTIAL')", &[&query, &SCHEDULE])
+        .batch_execute(&creation("copy", query, ground.mode().word()))
         .context("the stream table that makes its source captured")?;
     client.batch_execute(TRIGGER_BY_HAND)?;
     settle(client)?;
@@ -104,6 +104,8 @@ fn of(ground: &Ground, width: &Width, rows: u64, clients: usize) -> Result<Vec<C
             series: format!("{operation}, {}, {clients}", width.name),
             source_rows: Some(base),
             change_rows: Some(rows),
+            subject: CAPTURED.to_owned(),
+            rival: Some(BARE.to_owned()),
             contestants: KINDS.map(Contestant::named).to_vec(),
         })
         .collect();
@@ -134,7 +136,7 @@ fn of(ground: &Ground, width: &Width, rows: u64, clients: usize) -> Result<Vec<C
         is_copy.is_equal(),
         "{shape}: the stream table over the source is not its query: {is_copy}"
     );
-    cases.iter().for_each(|case| println!("{}", super::contest::line(case)));
+    cases.iter().for_each(|case| println!("{}", line(case)));
     Ok(cases)
 }
 

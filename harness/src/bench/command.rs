@@ -9,21 +9,38 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use pg_trickle_corpus::tpch::Scale;
 
+use super::compare::CompareArguments;
 use super::ground::Ground;
 use super::result::{Case, Run, Summary};
-use super::{capture, graph, tpch};
+use super::{capture, creation, freshness, graph, growth, operators, tpch, writers};
 use crate::cluster::{Cluster, ClusterOptions, private_cluster_of};
 use crate::provision::cache::checkout;
 use crate::provision::debian;
 use crate::replay::{Mode, commit, settings};
-use crate::report::{About, machine};
+use crate::report::{About, machine, write_benchmarks};
 
 /// What to do with benchmarks; without a word, run them.
 #[derive(Debug, Clone, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArguments {
+    #[command(subcommand)]
+    action: Option<Action>,
     #[command(flatten)]
     options: BenchOptions,
+}
+
+#[derive(Debug, Clone, clap::Subcommand)]
+enum Action {
+    /// Compare with earlier figures or with a revision; fails if something is slower than it was.
+    Compare(CompareArguments),
+    /// Write pages with tables and plots of the figures.
+    Report {
+        /// A JSON file of benchmarks [default: target/bench/summary.json in the checkout].
+        figures: Option<PathBuf>,
+        /// Folder of the pages [default: target/bench/report in the checkout].
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
 }
 
 /// Which benchmarks to run, and how.
@@ -54,6 +71,16 @@ pub enum Workload {
     Capture,
     /// The queries of TPC-H after batches of orders.
     Tpch,
+    /// Operators one by one.
+    Operators,
+    /// The same change at growing sizes.
+    Growth,
+    /// From commit to visible, with the scheduler.
+    Freshness,
+    /// What concurrent writers notice of refreshes.
+    Writers,
+    /// Creation, and what writers notice of it.
+    Creation,
 }
 
 /// How much of everything.
@@ -98,6 +125,39 @@ pub struct Sizes {
     /// TPC-H: only these queries, separated by commas.
     #[arg(long, value_delimiter = ',')]
     pub queries: Vec<String>,
+    /// Operators: rows of the tables, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
+    pub rows: Vec<u64>,
+    /// Operators: rows that change in each table, separated by commas; at most half of the table.
+    #[arg(long, value_delimiter = ',', default_value = "1,100,10000")]
+    pub changes: Vec<u64>,
+    /// Operators and growth: only these, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    pub operators: Vec<String>,
+    /// Growth: rows of the tables, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "10000,40000,160000,640000")]
+    pub growth_rows: Vec<u64>,
+    /// Growth: rows that change in each table.
+    #[arg(long, default_value_t = 100)]
+    pub growth_changes: u64,
+    /// Freshness: rows per second, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "1000")]
+    pub rates: Vec<u64>,
+    /// Freshness: seconds.
+    #[arg(long, default_value_t = 30)]
+    pub seconds: u64,
+    /// Writers: how many, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8")]
+    pub writers: Vec<usize>,
+    /// Writers: milliseconds of a turn.
+    #[arg(long, default_value_t = 2000)]
+    pub phase_ms: u64,
+    /// Writers: rows of the table.
+    #[arg(long, default_value_t = 100_000)]
+    pub account_rows: u64,
+    /// Creation: rows of the table, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "10000,1000000")]
+    pub creation_rows: Vec<u64>,
 }
 
 impl Sizes {
@@ -123,6 +183,17 @@ impl Sizes {
             orders: vec![1],
             shares: Vec::new(),
             queries: vec!["q1".to_owned(), "q3".to_owned(), "q6".to_owned()],
+            rows: vec![100],
+            changes: vec![4],
+            operators: Vec::new(),
+            growth_rows: vec![100, 200],
+            growth_changes: 4,
+            rates: vec![100],
+            seconds: 1,
+            writers: vec![1],
+            phase_ms: 50,
+            account_rows: 100,
+            creation_rows: vec![100],
         }
     }
 }
@@ -130,15 +201,37 @@ impl Sizes {
 impl BenchArguments {
     /// Does what was asked for.
     pub fn run(&self) -> Result<ExitCode> {
-        let summary = self.options.measure()?;
-        println!("{} workloads: {}", summary.runs.len(), self.options.folder().join(Summary::FILE).display());
+        match &self.action {
+            None => {
+                let summary = self.options.measure()?;
+                let file = self.options.folder().join(Summary::FILE);
+                println!("{} workloads: {}", summary.runs.len(), file.display());
+            }
+            Some(Action::Compare(arguments)) => {
+                let comparison = arguments.run(&default_folder().join("compare"))?;
+                print!("{comparison}");
+                if !comparison.is_acceptable() {
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+            Some(Action::Report { figures, out }) => {
+                let figures = figures.clone().unwrap_or_else(|| default_folder().join(Summary::FILE));
+                let out = out.clone().unwrap_or_else(|| default_folder().join("report"));
+                write_benchmarks(&Summary::read(&figures)?, &out)?;
+                println!("report: {}", out.join("index.html").display());
+            }
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
+fn default_folder() -> PathBuf {
+    checkout().join("target/bench")
+}
+
 impl BenchOptions {
     fn folder(&self) -> PathBuf {
-        self.out.clone().unwrap_or_else(|| checkout().join("target/bench"))
+        self.out.clone().unwrap_or_else(default_folder)
     }
 
     /// Runs the workloads, each on a server of its own, and writes their figures.
@@ -213,5 +306,10 @@ fn cases(workload: Workload, ground: &Ground) -> Result<Vec<Case>> {
         Workload::Graph => graph::cases(ground),
         Workload::Capture => capture::cases(ground),
         Workload::Tpch => tpch::cases(ground),
+        Workload::Operators => operators::cases(ground),
+        Workload::Growth => growth::cases(ground),
+        Workload::Freshness => freshness::cases(ground),
+        Workload::Writers => writers::cases(ground),
+        Workload::Creation => creation::cases(ground),
     }
 }

@@ -13,7 +13,8 @@ use postgres::Client;
 use super::cost;
 use super::ground::{Ground, Place};
 use super::result::{BY_HAND, CONCURRENTLY, Case, Contestant, Cycle, DISTURBED, RECOMPUTE, STREAM_TABLE};
-use crate::replay::{Mode, SCHEDULE, Subject};
+use super::statistics::Spread;
+use crate::replay::{Mode, SCHEDULE, Subject, refreshing};
 
 /// What a skilled person would write for one query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,11 +226,6 @@ impl Way {
     }
 }
 
-/// The statement that refreshes a stream table.
-pub fn refreshing(stream_table: &str) -> String {
-    format!("SELECT pgtrickle.refresh_stream_table('{stream_table}')")
-}
-
 /// Creates the materialized view that is refreshed concurrently, or says why there can be none.
 fn concurrently(client: &mut Client, key: &Option<Vec<String>>, query: &Query) -> Result<Option<String>> {
     let Some(key) = key else { return Ok(Some("the result has no known key".to_owned())) };
@@ -251,7 +247,6 @@ fn concurrently(client: &mut Client, key: &Option<Vec<String>>, query: &Query) -
 
 /// A case in a line.
 pub fn line(case: &Case) -> String {
-    use super::statistics::Spread;
     let words: Vec<String> = case
         .contestants
         .iter()

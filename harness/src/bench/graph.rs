@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::contest::{Contest, cycle};
 use super::ground::{Ground, Place, settle};
 use super::result::{Case, RECOMPUTE, STREAM_TABLE};
-use crate::replay::SCHEDULE;
+use crate::replay::creation;
 
 /// Stream tables one above the other.
 const CHAIN: usize = 10;
@@ -99,14 +99,11 @@ fn case(
     for table in tables {
         client.batch_execute(table)?;
     }
-    let mode = ground.sizes.modes.first().map_or("DIFFERENTIAL", |mode| mode.word());
+    let mode = ground.mode().word();
     for node in &nodes {
         let view = node.query.replace("{}", "recompute.");
         client.batch_execute(&format!("CREATE MATERIALIZED VIEW recompute.{} AS {view}", node.name))?;
-        client.execute(
-            "SELECT pgtrickle.create_stream_table($1, $2, schedule => $3, refresh_mode => $4)",
-            &[&node.name, &node.query.replace("{}", ""), &SCHEDULE, &mode],
-        )?;
+        client.batch_execute(&creation(&node.name, &node.query.replace("{}", ""), mode))?;
     }
     settle(client)?;
     let what = nodes.last().map_or(String::new(), |last| last.query.replace("{}", ""));

@@ -34,7 +34,12 @@ impl Ground {
 
     /// Stream tables in the first of the modes asked for.
     pub fn subject(&self) -> Subject {
-        Subject::StreamTables { mode: self.sizes.modes.first().copied().unwrap_or(Mode::Differential) }
+        Subject::StreamTables { mode: self.mode() }
+    }
+
+    /// The first of the modes asked for.
+    pub fn mode(&self) -> Mode {
+        self.sizes.modes.first().copied().unwrap_or(Mode::Differential)
     }
 
     /// The numbers of the cycles, and whether each is measured.

@@ -11,12 +11,20 @@
 
 mod capture;
 mod command;
+mod compare;
 mod contest;
 mod cost;
+mod creation;
+mod freshness;
 mod graph;
 mod ground;
+mod growth;
+mod operators;
+mod pace;
 pub mod result;
 pub mod statistics;
+mod steady;
 mod tpch;
+mod writers;
 
 pub use command::{BenchArguments, Sizes, Workload, measure};

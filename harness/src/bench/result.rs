@@ -45,7 +45,7 @@ pub struct Run {
 }
 
 /// One comparison.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Case {
     /// `q6, scale 0.1, 150 orders`. Unique in its workload.
     pub name: String,
@@ -57,6 +57,10 @@ pub struct Case {
     pub source_rows: Option<u64>,
     /// Rows that change before each refresh.
     pub change_rows: Option<u64>,
+    /// The contestant that is judged.
+    pub subject: String,
+    /// The contestant that it is judged by.
+    pub rival: Option<String>,
     pub contestants: Vec<Contestant>,
 }
 
@@ -69,18 +73,25 @@ pub struct Contestant {
     pub cycles: Vec<Cycle>,
 }
 
-/// What one turn took. What was not measured is null.
+/// What one turn took. What was not measured is not there.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Cycle {
     pub ms: f64,
     /// Of the whole server meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub wal_bytes: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub temp_bytes: Option<i64>,
     /// Rows and index entries that were looked at, and pages, of other tables than catalogs.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rows_read: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pages_read: Option<i64>,
     /// What the history calls the refresh, and the rows of the change it took in.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub delta_rows: Option<i64>,
 }
 
@@ -123,21 +134,36 @@ impl Case {
         self.contestants.iter().find(|contestant| contestant.name == name && !contestant.cycles.is_empty())
     }
 
-    /// The contestant that is judged, the last of those it is judged by, and the time of the one over the other, turn by
-    /// turn. Without a rival the times themselves, over nothing.
+    /// The contestant that is judged, the one it is judged by, and the time of the one over the other, turn by turn. If
+    /// there is no rival, the times themselves.
     pub fn ratios(&self) -> Option<(&Contestant, Option<&Contestant>, Vec<f64>)> {
-        let subject = [STREAM_TABLE, CAPTURED].into_iter().find_map(|name| self.contestant(name));
-        let subject = subject.or_else(|| self.contestants.iter().find(|one| !one.cycles.is_empty()))?;
-        let Some(rival) = [RECOMPUTE, BARE].into_iter().find_map(|name| self.contestant(name)) else {
-            return Some((subject, None, subject.times()));
-        };
-        Some((subject, Some(rival), over(subject, rival)))
+        let subject = self.contestant(&self.subject)?;
+        let rival = self.rival.as_ref().and_then(|name| self.contestant(name));
+        let values = rival.map_or_else(|| subject.times(), |rival| over(subject, rival));
+        Some((subject, rival, values))
+    }
+}
+
+impl Default for Case {
+    /// A stream table beside a materialized view, of which nothing is known.
+    fn default() -> Case {
+        Case {
+            name: String::new(),
+            what: String::new(),
+            series: String::new(),
+            source_rows: None,
+            change_rows: None,
+            subject: STREAM_TABLE.to_owned(),
+            rival: Some(RECOMPUTE.to_owned()),
+            contestants: Vec::new(),
+        }
     }
 }
 
 /// The time of one contestant over that of another, turn by turn.
 pub fn over(subject: &Contestant, rival: &Contestant) -> Vec<f64> {
-    subject.times().iter().zip(rival.times()).map(|(time, other)| time / other).collect()
+    let turns = subject.times().into_iter().zip(rival.times());
+    turns.filter(|(_, other)| *other > 0.0).map(|(time, other)| time / other).collect()
 }
 
 impl Run {

@@ -19,7 +19,7 @@ use crate::report::{Freshness, percentile};
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Creates the heartbeat and the stream table over it.
-pub(super) fn create(client: &mut Client, schedule: &str) -> Result<()> {
+pub(crate) fn create(client: &mut Client, schedule: &str) -> Result<()> {
     client.batch_execute("CREATE TABLE heartbeat (number bigint PRIMARY KEY)")?;
     let query = "SELECT count(*) AS beats, max(number) AS latest FROM heartbeat";
     client
@@ -32,7 +32,7 @@ pub(super) fn create(client: &mut Client, schedule: &str) -> Result<()> {
 }
 
 /// Watches the stream table.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     client: Client,
     look: Option<Statement>,
     log: Arc<Log>,
@@ -41,12 +41,12 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(client: Client, log: Arc<Log>) -> Self {
+    pub(crate) fn new(client: Client, log: Arc<Log>) -> Self {
         Self { client, look: None, log, seen: 0, samples_ms: Vec::new() }
     }
 
     /// Waits a little and looks once.
-    pub(super) fn look(&mut self) -> Result<()> {
+    pub(crate) fn look(&mut self) -> Result<()> {
         thread::sleep(PAUSE);
         let statement = match self.look.take() {
             Some(statement) => statement,
@@ -65,22 +65,27 @@ impl Reader {
     }
 
     /// Whether every committed transaction is visible.
-    pub(super) fn has_seen_everything(&self) -> bool {
+    pub(crate) fn has_seen_everything(&self) -> bool {
         self.unseen() == 0
     }
 
     /// Committed transactions that are not visible.
-    pub(super) fn unseen(&self) -> u64 {
+    pub(crate) fn unseen(&self) -> u64 {
         self.log.committed().saturating_sub(self.seen)
     }
 
+    /// Every sample.
+    pub(crate) fn samples_ms(&self) -> &[f64] {
+        &self.samples_ms
+    }
+
     /// The latest sample.
-    pub(super) fn latest_ms(&self) -> Option<f64> {
+    pub(crate) fn latest_ms(&self) -> Option<f64> {
         self.samples_ms.last().copied()
     }
 
     /// The figures; nothing if nothing became visible.
-    pub(super) fn freshness(&self, seconds: f64) -> Option<Freshness> {
+    pub(crate) fn freshness(&self, seconds: f64) -> Option<Freshness> {
         let at = |percent| percentile(self.samples_ms.iter().copied(), percent);
         Some(Freshness {
             samples: self.samples_ms.len(),

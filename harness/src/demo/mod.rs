@@ -5,8 +5,8 @@
 //! commit to visible, for real transactions, under the load of all the other stream tables. In the end everything is
 //! verified by both oracles, refreshes are measured against full recomputes, and the report is written.
 
-mod freshness;
-mod workload;
+pub(crate) mod freshness;
+pub(crate) mod workload;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;

@@ -12,7 +12,7 @@ use postgres::Client;
 
 /// What the writer did so far; shared with the reader.
 #[derive(Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     /// When the commit of transaction `n` returned, at index `n - 1`.
     commits: Mutex<Vec<Instant>>,
     statements: AtomicU64,
@@ -21,24 +21,24 @@ pub(super) struct Log {
 
 impl Log {
     /// Transactions committed.
-    pub(super) fn committed(&self) -> u64 {
+    pub(crate) fn committed(&self) -> u64 {
         self.commits.lock().unwrap_or_else(PoisonError::into_inner).len() as u64
     }
 
     /// Statements in them.
-    pub(super) fn statements(&self) -> u64 {
+    pub(crate) fn statements(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)
     }
 
     /// When transactions after `first` (exclusive) up to `last` committed; fewer if the writer has not noted them yet.
-    pub(super) fn commits(&self, first: u64, last: u64) -> Vec<Instant> {
+    pub(crate) fn commits(&self, first: u64, last: u64) -> Vec<Instant> {
         let commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
         let last = (last as usize).min(commits.len());
         commits.get(first as usize..last).unwrap_or_default().to_vec()
     }
 
     /// Asks the writer to end after its current transaction.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
 
@@ -53,7 +53,7 @@ impl Log {
 }
 
 /// Starts the writer. It runs until it is stopped, and returns the first cycle it did not begin.
-pub(super) fn start(
+pub(crate) fn start(
     mut client: Client,
     workload: Arc<dyn Workload>,
     rate: f64,

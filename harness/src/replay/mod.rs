@@ -34,7 +34,7 @@ pub use answers::AnswersOptions;
 pub use database::{apply, load};
 pub use judge::Oracles;
 pub use refresh::no_change;
-pub use subject::{Mode, SCHEDULE, Session, Subject};
+pub use subject::{Mode, SCHEDULE, Session, Subject, creation, refreshing};
 
 /// Which corpus to replay, of what size, and how.
 #[derive(Debug, Clone, clap::Args)]

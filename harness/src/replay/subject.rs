@@ -18,7 +18,7 @@ use crate::report::{QueryRun, Translation};
 pub const SCHEDULE: &str = "12h";
 
 /// The statement that creates a stream table.
-pub(super) fn creation(name: &str, sql: &str, mode: &str) -> String {
+pub fn creation(name: &str, sql: &str, mode: &str) -> String {
     format!(
         "SELECT pgtrickle.create_stream_table('{name}', $definition${sql}$definition$, \
          schedule => '{SCHEDULE}', refresh_mode => '{mode}')"
@@ -26,7 +26,7 @@ pub(super) fn creation(name: &str, sql: &str, mode: &str) -> String {
 }
 
 /// The statement that refreshes it.
-pub(super) fn refreshing(name: &str) -> String {
+pub fn refreshing(name: &str) -> String {
     format!("SELECT pgtrickle.refresh_stream_table('{name}')")
 }
 

@@ -1,5 +1,6 @@
 //! What runs found, as data, and its forms: a table on the terminal, a static site, JSON.
 
+mod bench_page;
 mod counts;
 mod diff;
 mod explanation;
@@ -23,6 +24,7 @@ mod table;
 mod terminal;
 pub mod verdicts;
 
+pub use bench_page::write_benchmarks;
 pub use counts::Counts;
 pub use diff::Diff;
 pub use explanation::{Explanation, How, Translation};

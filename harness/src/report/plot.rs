@@ -1,5 +1,5 @@
-//! The plots: the time of a refresh against the time of a full recompute, on logarithmic axes. They are narrow enough to
-//! be read on a phone when they shrink with the page.
+//! The plots: one time against another, mostly that of a refresh against that of a full recompute, on logarithmic axes.
+//! They are narrow enough to be read on a phone when they shrink with the page.
 
 use super::html::Html;
 
@@ -25,6 +25,15 @@ pub(super) struct Pair {
     pub recompute_ms: f64,
 }
 
+/// What the two times of all pairs of a plot are.
+pub(super) struct Names<'a> {
+    pub first: &'a str,
+    pub second: &'a str,
+}
+
+/// A refresh, and a recompute of the same query.
+pub(super) const REFRESHES: Names = Names { first: "refresh", second: "full recompute" };
+
 /// An axis of powers of ten.
 struct Axis {
     low: i32,
@@ -32,25 +41,26 @@ struct Axis {
 }
 
 /// A figure with a line for each pair, or a point if there are many. Its colours are classes of the page's style.
-pub(super) fn plot(page: &mut Html, pairs: &[Pair], caption: &str) {
+pub(super) fn plot(page: &mut Html, pairs: &[Pair], names: &Names, caption: &str) {
     if pairs.is_empty() {
         return;
     }
     page.element("figure", &[], |figure| {
         if pairs.len() <= LINES_MAX {
-            lines(figure, pairs)
+            lines(figure, pairs, names)
         } else {
-            points(figure, pairs)
+            points(figure, pairs, names)
         }
         figure.leaf("figcaption", &[], caption);
     });
 }
 
-fn lines(figure: &mut Html, pairs: &[Pair]) {
+fn lines(figure: &mut Html, pairs: &[Pair], names: &Names) {
     let axis = Axis::of(pairs);
-    let x = |ms: f64| axis.place(ms, LEFT, WIDTH - RIGHT);
+    let left = room(pairs);
+    let x = |ms: f64| axis.place(ms, left, WIDTH - RIGHT);
     let height = TOP + ROW * pairs.len() as f64 + BOTTOM;
-    svg(figure, height, |svg| {
+    svg(figure, names, height, |svg| {
         for (at, label) in axis.ticks().map(|(ms, label)| (x(ms), label)) {
             svg.shape(
                 "line",
@@ -64,12 +74,12 @@ fn lines(figure: &mut Html, pairs: &[Pair]) {
             );
             label_at(svg, at, height - 8.0, "middle", &label);
         }
-        legend(svg);
+        legend(svg, names);
         for (index, pair) in pairs.iter().enumerate() {
             let y = TOP + ROW * (index as f64 + 0.5);
             let (from, to) = (x(pair.refresh_ms), x(pair.recompute_ms));
-            linked(svg, pair, |inside| {
-                label_at(inside, LEFT - 12.0, y + 4.0, "end", &pair.label);
+            linked(svg, pair, names, |inside| {
+                label_at(inside, left - 12.0, y + 4.0, "end", &pair.label);
                 let class = if pair.refresh_ms <= pair.recompute_ms { "faster" } else { "slower" };
                 inside
                     .shape("line", &[("class", &class), ("x1", &from), ("x2", &to), ("y1", &y), ("y2", &y)]);
@@ -80,12 +90,19 @@ fn lines(figure: &mut Html, pairs: &[Pair]) {
     });
 }
 
-fn points(figure: &mut Html, pairs: &[Pair]) {
+/// The room that the longest label needs, up to what leaves enough of the plot.
+fn room(pairs: &[Pair]) -> f64 {
+    let longest = pairs.iter().map(|pair| pair.label.chars().count()).max().unwrap_or_default();
+    // A letter is about this wide.
+    (18.0 + 6.5 * longest as f64).clamp(LEFT, WIDTH / 2.0)
+}
+
+fn points(figure: &mut Html, pairs: &[Pair], names: &Names) {
     let axis = Axis::of(pairs);
     let (top, bottom) = (12.0, POINTS_HEIGHT - 48.0);
     let x = |ms: f64| axis.place(ms, LEFT, WIDTH - RIGHT);
     let y = |ms: f64| axis.place(ms, bottom, top);
-    svg(figure, POINTS_HEIGHT, |svg| {
+    svg(figure, names, POINTS_HEIGHT, |svg| {
         for (ms, label) in axis.ticks() {
             let (across, up) = (x(ms), y(ms));
             svg.shape(
@@ -103,26 +120,34 @@ fn points(figure: &mut Html, pairs: &[Pair]) {
             "line",
             &[("class", &"even"), ("x1", &LEFT), ("x2", &(WIDTH - RIGHT)), ("y1", &bottom), ("y2", &top)],
         );
-        label_at(svg, (LEFT + WIDTH) / 2.0, POINTS_HEIGHT - 8.0, "middle", "full recompute →");
-        label_at(svg, LEFT + 8.0, top + 14.0, "start", "↑ refresh; below the line it is faster");
+        label_at(svg, (LEFT + WIDTH) / 2.0, POINTS_HEIGHT - 8.0, "middle", &format!("{} →", names.second));
+        label_at(
+            svg,
+            LEFT + 8.0,
+            top + 14.0,
+            "start",
+            &format!("↑ {}; below the line it is faster", names.first),
+        );
         for pair in pairs {
             let class = if pair.refresh_ms <= pair.recompute_ms { "refresh" } else { "worse" };
-            linked(svg, pair, |inside| circle(inside, class, x(pair.recompute_ms), y(pair.refresh_ms)));
+            linked(svg, pair, names, |inside| {
+                circle(inside, class, x(pair.recompute_ms), y(pair.refresh_ms))
+            });
         }
     });
 }
 
-fn svg(figure: &mut Html, height: f64, content: impl FnOnce(&mut Html)) {
+fn svg(figure: &mut Html, names: &Names, height: f64, content: impl FnOnce(&mut Html)) {
     let frame = format!("0 0 {WIDTH} {height}");
-    let label = "Refresh time against full recompute";
+    let label = format!("Time of {} against {}", names.first, names.second);
     figure.element("svg", &[("viewBox", &frame), ("role", &"img"), ("aria-label", &label)], content);
 }
 
 /// What stands for one pair, with its figures for who points at it.
-fn linked(svg: &mut Html, pair: &Pair, content: impl FnOnce(&mut Html)) {
+fn linked(svg: &mut Html, pair: &Pair, names: &Names, content: impl FnOnce(&mut Html)) {
     let title = format!(
-        "{}: refresh {:.1} ms, full recompute {:.1} ms",
-        pair.label, pair.refresh_ms, pair.recompute_ms
+        "{}: {} {:.1} ms, {} {:.1} ms",
+        pair.label, names.first, pair.refresh_ms, names.second, pair.recompute_ms
     );
     let inside = |group: &mut Html| {
         group.leaf("title", &[], title);
@@ -134,11 +159,13 @@ fn linked(svg: &mut Html, pair: &Pair, content: impl FnOnce(&mut Html)) {
     }
 }
 
-fn legend(svg: &mut Html) {
+fn legend(svg: &mut Html, names: &Names) {
     circle(svg, "refresh", LEFT + 6.0, 12.0);
-    label_at(svg, LEFT + 16.0, 16.0, "start", "refresh");
-    square(svg, LEFT + 90.0, 12.0);
-    label_at(svg, LEFT + 102.0, 16.0, "start", "full recompute (REFRESH MATERIALIZED VIEW)");
+    label_at(svg, LEFT + 16.0, 16.0, "start", names.first);
+    // A letter is about this wide.
+    let second = LEFT + 34.0 + 8.0 * names.first.chars().count() as f64;
+    square(svg, second, 12.0);
+    label_at(svg, second + 12.0, 16.0, "start", names.second);
 }
 
 fn circle(svg: &mut Html, class: &str, x: f64, y: f64) {

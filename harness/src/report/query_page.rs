@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::explanation::{Explanation, Source};
 use super::html::{Html, document};
 use super::part_page;
-use super::plot::{Pair, plot};
+use super::plot::{Pair, REFRESHES, plot};
 use super::run::{CycleRun, Judgement, QueryRun, ServerRun};
 use super::site::Part;
 use super::table::{Cell, table};
@@ -98,7 +98,12 @@ fn history(page: &mut Html, query: &QueryRun) {
             })
         })
         .collect();
-    plot(page, &pairs, "A refresh and, right after it, a full recompute of the same query; logarithmic.");
+    plot(
+        page,
+        &pairs,
+        &REFRESHES,
+        "A refresh and, right after it, a full recompute of the same query; logarithmic.",
+    );
     let heads = [
         "cycle",
         "action",

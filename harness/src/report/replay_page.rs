@@ -3,7 +3,7 @@
 use super::explanation::How;
 use super::html::{Html, document};
 use super::part_page;
-use super::plot::{Pair, plot};
+use super::plot::{Pair, REFRESHES, plot};
 use super::query_page;
 use super::run::{CycleRun, Freshness, Judgement, QueryRun, ServerRun};
 use super::site::{Part, Site};
@@ -20,7 +20,7 @@ pub(super) fn page(site: &Site, part: &Part, run: &ServerRun) -> String {
         let pairs: Vec<Pair> = run.queries.iter().filter_map(|query| pair(part, query)).collect();
         let caption = "Median time of a refresh and of a full recompute of the same query in the same run; logarithmic. \
                        Each leads to its query.";
-        plot(page, &pairs, caption);
+        plot(page, &pairs, &REFRESHES, caption);
         queries(page, part, run);
         unmaintained(page, part, run);
         disagreements(page, part, run);

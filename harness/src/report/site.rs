@@ -206,8 +206,7 @@ impl Site {
     /// Writes the pages and their JSON into a folder, which is made if need be. Files of an earlier report that this
     /// one does not have are removed.
     pub fn write_to(&self, folder: &Path) -> Result<()> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-        remove_pages(folder)?;
+        make_empty(folder)?;
         let line = |part: &Part| PartLine {
             id: part.id.clone(),
             title: part.title.clone(),
@@ -248,8 +247,14 @@ impl Site {
     }
 }
 
+/// Makes a folder, in which no page of an earlier report is left.
+pub(super) fn make_empty(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    remove_pages(folder)
+}
+
 /// Writes a page and its twin.
-fn write(folder: &Path, name: &str, page: &str, twin: &Value) -> Result<()> {
+pub(super) fn write(folder: &Path, name: &str, page: &str, twin: &Value) -> Result<()> {
     for (ending, content) in [("html", page), ("json", &serde_json::to_string_pretty(twin)?)] {
         let path = folder.join(format!("{name}.{ending}"));
         fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
