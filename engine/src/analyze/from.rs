@@ -250,7 +250,7 @@ impl Analysis {
         });
         let absent = left.1.columns.iter().map(|column| (Expr::null(column), column.name.clone()));
         let present = columns[..mark].iter().enumerate();
-        let present = present.map(|(position, column)| (Expr::column(position, column), column.name.clone()));
+        let present = present.map(|(position, column)| Expr::named(position, column));
         let exprs = absent.chain(present).collect();
         let unmatched = Plan::Project(Project { input: Box::new(unmatched), exprs });
         Ok(Inputs::one(Plan::UnionAll(UnionAll { inputs: vec![joined, unmatched] }), scope))
@@ -262,8 +262,7 @@ impl Analysis {
         let (plan, mut scope) = self.filter(right.0, right.1, on, inside)?;
         let columns = plan.columns();
         let exprs = columns.iter().take(visible).enumerate();
-        let exprs =
-            exprs.map(|(position, column)| (Expr::column(position, column), column.name.clone())).collect();
+        let exprs = exprs.map(|(position, column)| Expr::named(position, column)).collect();
         scope.computed.retain(|computed| computed.position < visible);
         scope.columns.truncate(visible);
         Ok((Plan::Project(Project { input: Box::new(plan), exprs }), scope))
@@ -353,7 +352,7 @@ impl Analysis {
         let vars = attnums.iter().enumerate().map(|(position, attnum)| ((1, *attnum), position)).collect();
         let stored = columns.iter().enumerate();
         let mut exprs: Vec<(Expr, String)> =
-            stored.map(|(position, column)| (Expr::column(position, column), column.name.clone())).collect();
+            stored.map(|(position, column)| Expr::named(position, column)).collect();
         let mut numbers = attnums;
         let scope = Scope { vars, computed: vec![], columns };
         for column in computed {

@@ -151,7 +151,7 @@ impl Analysis {
                 exprs.push((expr, column.name.clone()));
             }
             for (position, column) in columns.iter().enumerate().skip(keys.len()) {
-                exprs.push((Expr::column(position, column), column.name.clone()));
+                exprs.push(Expr::named(position, column));
             }
             for (_, references) in &functions {
                 let bits = references

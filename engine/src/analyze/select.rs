@@ -107,8 +107,7 @@ impl Analysis {
         if targets.visible < targets.entries.len() && !matches!(need, Need::InOrder) {
             let columns = plan.columns();
             let visible = columns.iter().enumerate().take(targets.visible);
-            let exprs =
-                visible.map(|(position, column)| (Expr::column(position, column), column.name.clone()));
+            let exprs = visible.map(|(position, column)| Expr::named(position, column));
             plan = Plan::Project(Project { exprs: exprs.collect(), input: Box::new(plan) });
         }
         Ok(plan)
@@ -166,7 +165,7 @@ impl Analysis {
             input: Box::new(plan),
         });
         let exprs = visible.iter().enumerate();
-        let exprs = exprs.map(|(position, column)| (Expr::column(position, column), column.name.clone()));
+        let exprs = exprs.map(|(position, column)| Expr::named(position, column));
         Ok(project(top, exprs.collect()))
     }
 

@@ -110,7 +110,7 @@ impl Analysis {
         };
         let column = |&position: &usize| {
             let column: &Column = &scope.columns[position];
-            (Expr::column(position, column), column.name.clone())
+            Expr::named(position, column)
         };
         let mut exprs: Vec<(Expr, String)> = kept.iter().map(column).collect();
         for (expression, expr) in computed {

@@ -3,7 +3,7 @@
 //! The server tells every backend which relations, types and functions have changed. Most of that is noise: statistics,
 //! temporary tables and their schemas, materialized views that are refreshed. So what is derived from a definition
 //! watches the relations and types that the definition leads to and the schemas there are, and only those. Functions,
-//! operators and collations change rarely; a change of any of them counts for everything.
+//! operators, their classes and collations change rarely; a change of any of them counts for everything.
 
 use pgrx::pg_sys;
 use pgrx::prelude::*;
@@ -100,6 +100,7 @@ pub fn count() -> u64 {
             for cache in [
                 pg_sys::SysCacheIdentifier::PROCOID,
                 pg_sys::SysCacheIdentifier::OPEROID,
+                pg_sys::SysCacheIdentifier::CLAOID,
                 pg_sys::SysCacheIdentifier::COLLOID,
             ] {
                 pg_sys::CacheRegisterSyscacheCallback(cache as i32, Some(catalog_changed), nothing);

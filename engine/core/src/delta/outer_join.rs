@@ -49,10 +49,7 @@ fn project(input: Plan, exprs: impl Iterator<Item = (Expr, String)>) -> Plan {
 }
 
 fn kept_columns(columns: &[Column], offset: usize) -> impl Iterator<Item = (Expr, String)> {
-    columns
-        .iter()
-        .enumerate()
-        .map(move |(index, column)| (Expr::column(index + offset, column), column.name.clone()))
+    columns.iter().enumerate().map(move |(index, column)| Expr::named(index + offset, column))
 }
 
 fn null_columns(columns: &[Column]) -> impl Iterator<Item = (Expr, String)> {

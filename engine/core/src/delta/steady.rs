@@ -46,8 +46,7 @@ impl Sharing {
         used.sort_unstable();
         used.dedup();
         let columns = delta.columns();
-        let kept =
-            used.iter().map(|&column| (Expr::column(column, &columns[column]), columns[column].name.clone()));
+        let kept = used.iter().map(|&column| Expr::named(column, &columns[column]));
         let kept = Plan::Project(Project { exprs: kept.collect(), input: Box::new(delta) });
         let place = |column: usize| used.partition_point(|&known| known < column);
         let exprs =
@@ -150,9 +149,7 @@ fn around(sides: &[Vec<Column>], index: usize, below: &Project, on: &[Expr]) -> 
             continue;
         }
         let columns = columns.iter().enumerate();
-        exprs.extend(
-            columns.clone().map(|(place, each)| (Expr::column(start + place, each), each.name.clone())),
-        );
+        exprs.extend(columns.clone().map(|(place, each)| Expr::named(start + place, each)));
         start += columns.len();
     }
     let on =

@@ -54,7 +54,7 @@ pub enum Shape {
 }
 
 impl Expr {
-    /// The expression that is column `position` of `columns`.
+    /// The expression that is column `position` of an input.
     pub fn column(position: usize, column: &Column) -> Expr {
         Expr {
             pieces: vec![Piece::Column(position)],
@@ -65,6 +65,11 @@ impl Expr {
             fixed_scale: column.fixed_scale,
             shape: Shape::Column,
         }
+    }
+
+    /// The expression that is column `position` of an input, with the column's name.
+    pub fn named(position: usize, column: &Column) -> (Expr, String) {
+        (Expr::column(position, column), column.name.clone())
     }
 
     /// The position, if the expression is a bare column.

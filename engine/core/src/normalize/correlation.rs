@@ -129,7 +129,7 @@ fn exposed(exprs: &mut Vec<(Expr, String)>, column: usize, columns: &[Column]) -
     if let Some(known) = exprs.iter().position(|(expr, _)| expr.as_column() == Some(column)) {
         return known;
     }
-    exprs.push((Expr::column(column, &columns[column]), columns[column].name.clone()));
+    exprs.push(Expr::named(column, &columns[column]));
     exprs.len() - 1
 }
 
@@ -157,8 +157,7 @@ fn pull_join(join: &Join) -> Option<Pulled> {
         return Some(Pulled { plan: joined, conditions });
     }
     let columns = joined.columns();
-    let exprs =
-        places.iter().map(|&place| (Expr::column(place, &columns[place]), columns[place].name.clone()));
+    let exprs = places.iter().map(|&place| Expr::named(place, &columns[place]));
     let project = Project { input: Box::new(Plan::Values(NO_ROWS)), exprs: exprs.collect() };
     Some(project_with_extras(&project, Pulled { plan: joined, conditions }))
 }
@@ -193,7 +192,7 @@ fn pull_aggregate(aggregate: &Aggregate) -> Option<Pulled> {
     });
     let columns = grouped.columns();
     let visible = (0..aggregate.keys.len()).chain(keys.len()..columns.len());
-    let exprs = visible.map(|column| (Expr::column(column, &columns[column]), columns[column].name.clone()));
+    let exprs = visible.map(|column| Expr::named(column, &columns[column]));
     let project = Project { input: Box::new(Plan::Values(NO_ROWS)), exprs: exprs.collect() };
     Some(project_with_extras(&project, Pulled { plan: grouped, conditions }))
 }
@@ -230,7 +229,7 @@ fn pull_window(window: &Window) -> Option<Pulled> {
     let plan = Plan::Window(Window { input: Box::new(pulled.plan), partition, ..window.clone() });
     let columns = plan.columns();
     let visible = (0..width).chain(numbered..columns.len());
-    let exprs = visible.map(|column| (Expr::column(column, &columns[column]), columns[column].name.clone()));
+    let exprs = visible.map(|column| Expr::named(column, &columns[column]));
     let project = Project { input: Box::new(Plan::Values(NO_ROWS)), exprs: exprs.collect() };
     Some(project_with_extras(&project, Pulled { plan, conditions: pulled.conditions }))
 }

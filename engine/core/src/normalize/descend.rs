@@ -402,10 +402,7 @@ fn reads_round(plan: &Plan) -> bool {
 /// Columns of a plan as expressions.
 pub(super) fn columns_at(plan: &Plan, positions: impl IntoIterator<Item = usize>) -> Vec<(Expr, String)> {
     let columns = plan.columns();
-    positions
-        .into_iter()
-        .map(|position| (Expr::column(position, &columns[position]), columns[position].name.clone()))
-        .collect()
+    positions.into_iter().map(|position| Expr::named(position, &columns[position])).collect()
 }
 
 /// The columns at these positions, without a projection if they are all there are.

@@ -61,7 +61,7 @@ impl Domain {
             }
             values.insert(outer, exprs.len());
             let by_value = column.ty.equal_image;
-            exprs.push((Expr::column(outer, &column), column.name.clone()));
+            exprs.push(Expr::named(outer, &column));
             sources.push(Identified::Value { by_value });
             if !by_value {
                 exprs.push((Expr::column(outer, &column).image(), format!("{}_image", column.name)));
@@ -136,11 +136,8 @@ pub(super) struct Extended {
 impl Extended {
     fn new(left: &Plan, exprs: &[(Expr, String)], sources: &[Identified]) -> Extended {
         let columns = left.columns();
-        let mut all: Vec<(Expr, String)> = columns
-            .iter()
-            .enumerate()
-            .map(|(position, column)| (Expr::column(position, column), column.name.clone()))
-            .collect();
+        let mut all: Vec<(Expr, String)> =
+            columns.iter().enumerate().map(|(position, column)| Expr::named(position, column)).collect();
         let mut places = vec![];
         for ((expr, name), source) in exprs.iter().zip(sources) {
             match expr.as_column() {
@@ -181,7 +178,7 @@ fn distinct(projected: Plan) -> Plan {
     let place = |column: &usize| keys.iter().chain(&others).position(|known| known == column);
     let exprs = (0..columns.len())
         .filter_map(|column| place(&column))
-        .map(|place| (Expr::column(place, &outputs[place]), outputs[place].name.clone()));
+        .map(|place| Expr::named(place, &outputs[place]));
     Plan::Project(Project { exprs: exprs.collect(), input: Box::new(grouped) })
 }
 

@@ -78,7 +78,7 @@ impl Lifted {
         let mut right = join.right.clone();
         move_outer(&mut right, |column| bare(column).unwrap_or(column));
         let place = self.base.columns().len() + self.joins.len();
-        self.exprs.push((Expr::column(place, added), added.name.clone()));
+        self.exprs.push(Expr::named(place, added));
         self.joins.push(DependentJoin { right, ..join.clone() });
         Some(self)
     }

@@ -50,7 +50,7 @@ pub(super) fn as_groups(set_op: &SetOp) -> Plan {
     };
     let columns = kept.columns();
     let visible = columns.iter().enumerate().take(width);
-    let exprs = visible.map(|(position, column)| (Expr::column(position, column), column.name.clone()));
+    let exprs = visible.map(|(position, column)| Expr::named(position, column));
     Plan::Project(Project { exprs: exprs.collect(), input: Box::new(kept) })
 }
 
@@ -59,7 +59,7 @@ fn counted(set_op: &SetOp, width: usize) -> Plan {
     let side = |plan: &Plan, is_left: bool| {
         let columns = plan.columns();
         let own = columns.iter().enumerate();
-        let own = own.map(|(position, column)| (Expr::column(position, column), column.name.clone()));
+        let own = own.map(|(position, column)| Expr::named(position, column));
         let tags = [(Expr::boolean(is_left), "l".to_owned()), (Expr::boolean(!is_left), "r".to_owned())];
         Plan::Project(Project { exprs: own.chain(tags).collect(), input: Box::new(plan.clone()) })
     };

@@ -200,8 +200,7 @@ fn last(plan: Plan, position: usize) -> Plan {
 }
 
 fn kept(columns: &[Column], positions: impl IntoIterator<Item = usize>) -> Vec<(Expr, String)> {
-    let column =
-        |position: usize| (Expr::column(position, &columns[position]), columns[position].name.clone());
+    let column = |position: usize| Expr::named(position, &columns[position]);
     positions.into_iter().map(column).collect()
 }
 
