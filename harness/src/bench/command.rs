@@ -182,7 +182,7 @@ impl Sizes {
             scales: vec![scale],
             orders: vec![1],
             shares: Vec::new(),
-            queries: vec!["q1".to_owned(), "q3".to_owned(), "q6".to_owned()],
+            queries: ["q1", "q3", "q6", "q16"].map(str::to_owned).to_vec(),
             rows: vec![100],
             changes: vec![4],
             operators: Vec::new(),

@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::result::{Case, Run, Summary};
-use super::statistics::{Spread, chance_of_greater};
+use super::statistics::{Spread, chance_of_greater, least_chance};
 use crate::process::{run, run_visible};
 use crate::provision::cache::{checkout, make_folder};
 
@@ -52,6 +52,8 @@ pub enum Verdict {
     Slower,
     /// It is not there any more, or its contestants are not.
     Gone,
+    /// However slow it were, so few turns could not show it.
+    TooFew,
     /// Its times have no rival to be divided by, and are of different machines.
     NotComparable,
     Faster,
@@ -64,6 +66,7 @@ impl Verdict {
         match self {
             Verdict::Slower => "SLOWER",
             Verdict::Gone => "GONE",
+            Verdict::TooFew => "TOO FEW TURNS TO TELL",
             Verdict::NotComparable => "not comparable",
             Verdict::Faster => "faster",
             Verdict::Same => "same",
@@ -90,9 +93,10 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Whether nothing is slower and nothing is missing.
+    /// Whether nothing is slower, nothing is missing, and that could have been told.
     pub fn is_acceptable(&self) -> bool {
-        !self.lines.iter().any(|line| matches!(line.verdict, Verdict::Slower | Verdict::Gone))
+        let is_bad = |verdict| matches!(verdict, Verdict::Slower | Verdict::Gone | Verdict::TooFew);
+        !self.lines.iter().any(|line| is_bad(line.verdict))
     }
 }
 
@@ -142,6 +146,9 @@ pub fn compare(base: &[Summary], new: &[Summary], limits: Limits) -> Comparison 
 fn verdict(base: &Values, new: &Values, is_one_machine: bool, limits: Limits) -> Verdict {
     if base.is_ratio != new.is_ratio || !base.is_ratio && !is_one_machine {
         return Verdict::NotComparable;
+    }
+    if least_chance(base.values.len(), new.values.len()) > limits.chance_max {
+        return Verdict::TooFew;
     }
     let exceeds = |less: &[f64], more: &[f64]| {
         let (Some(less_spread), Some(more_spread)) = (Spread::of(less), Spread::of(more)) else {
@@ -326,6 +333,13 @@ mod tests {
         assert_eq!(only(&usual(1.0), &usual(1.0)), Verdict::Same);
         assert!(!compare(&usual(1.0), &usual(2.0), LIMITS).is_acceptable());
         assert!(compare(&usual(2.0), &usual(1.0), LIMITS).is_acceptable());
+    }
+
+    #[test]
+    fn so_few_turns_that_nothing_could_be_told_are_not_acceptable() {
+        let three = |factor: f64| [summary("q1", &[factor, 1.1 * factor, 0.9 * factor], true, "a")];
+        assert_eq!(only(&three(1.0), &three(100.0)), Verdict::TooFew);
+        assert!(!compare(&three(1.0), &three(1.0), LIMITS).is_acceptable());
     }
 
     #[test]

@@ -9,10 +9,13 @@ use anyhow::{Context, Result, ensure};
 use pg_trickle_corpus::workload::Query;
 use pg_trickle_oracle::postgres::judge;
 use postgres::Client;
+use serde_json::Value;
 
 use super::cost;
 use super::ground::{Ground, Place};
-use super::result::{BY_HAND, CONCURRENTLY, Case, Contestant, Cycle, DISTURBED, RECOMPUTE, STREAM_TABLE};
+use super::result::{
+    BY_HAND, CONCURRENTLY, Case, Contestant, Cycle, DISTURBED, NO_DATA, RECOMPUTE, STREAM_TABLE,
+};
 use super::statistics::Spread;
 use crate::replay::{Mode, SCHEDULE, Subject, refreshing};
 
@@ -207,6 +210,7 @@ fn turns(ways: &[Way], case: &mut Case, client: &mut Client, number: u32, is_kep
 
 impl Way {
     fn turn(&self, client: &mut Client) -> Result<Cycle> {
+        let before = self.last_refresh(client)?;
         let mut sum: Option<Cycle> = None;
         for statement in &self.statements {
             let cycle = cost::of_transaction(client, |open| Ok(open.batch_execute(statement)?))
@@ -217,12 +221,20 @@ impl Way {
             }
         }
         let mut cycle = sum.unwrap_or_default();
-        if let Some(name) = &self.history {
-            let last = Subject::StreamTables { mode: Mode::Auto }.last_refresh(client, name)?;
-            cycle.action = last["action"].as_str().map(str::to_owned);
-            cycle.delta_rows = last["delta_row_count"].as_i64();
+        if let Some(last) = self.last_refresh(client)? {
+            // A refresh that finds nothing to do leaves no history: what is there is of an earlier one.
+            let is_of_this_turn = before.is_some_and(|before| before["refresh_id"] != last["refresh_id"]);
+            let action = if is_of_this_turn { last["action"].as_str() } else { Some(NO_DATA) };
+            cycle.action = action.map(str::to_owned);
+            cycle.delta_rows = if is_of_this_turn { last["delta_row_count"].as_i64() } else { Some(0) };
         }
         Ok(cycle)
+    }
+
+    /// The latest row of the history, of contestants that have one.
+    fn last_refresh(&self, client: &mut Client) -> Result<Option<Value>> {
+        let subject = Subject::StreamTables { mode: Mode::Auto };
+        self.history.as_ref().map(|name| subject.last_refresh(client, name)).transpose()
     }
 }
 
@@ -252,5 +264,6 @@ pub fn line(case: &Case) -> String {
         .iter()
         .filter_map(|one| Some(format!("{} {:.3} ms", one.name, Spread::of(&one.times())?.median)))
         .collect();
-    format!("{}: {}", case.name, words.join(", "))
+    let idle = if case.is_idle() { " (nothing to do)" } else { "" };
+    format!("{}{idle}: {}", case.name, words.join(", "))
 }

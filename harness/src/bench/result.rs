@@ -17,6 +17,8 @@ use crate::report::About;
 pub const STREAM_TABLE: &str = "stream table";
 /// What the name of a contestant ends in where materialized views were refreshed right before its turn.
 pub const DISTURBED: &str = " after materialized views";
+/// The action of a refresh that found nothing to do.
+pub const NO_DATA: &str = "NO_DATA";
 /// `REFRESH MATERIALIZED VIEW`.
 pub const RECOMPUTE: &str = "REFRESH MATERIALIZED VIEW";
 /// The same, `CONCURRENTLY`.
@@ -132,6 +134,13 @@ impl Case {
     /// The contestant of that name, if it took part.
     pub fn contestant(&self, name: &str) -> Option<&Contestant> {
         self.contestants.iter().find(|contestant| contestant.name == name && !contestant.cycles.is_empty())
+    }
+
+    /// Whether no refresh of the contestant that is judged had anything to do. Its ratio then says nothing about refreshes
+    /// that take in a change.
+    pub fn is_idle(&self) -> bool {
+        let is_idle = |cycle: &Cycle| cycle.action.as_deref() == Some(NO_DATA);
+        self.contestant(&self.subject).is_some_and(|subject| subject.cycles.iter().all(is_idle))
     }
 
     /// The contestant that is judged, the one it is judged by, and the time of the one over the other, turn by turn. If

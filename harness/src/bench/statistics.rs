@@ -52,6 +52,12 @@ pub fn chance_of_greater(base: &[f64], values: &[f64]) -> f64 {
     counts[wins..].iter().sum::<f64>() / all
 }
 
+/// The least that [`chance_of_greater`] can be of so many values: that of all being greater. Where it is above what counts
+/// as improbable, no difference can ever be told.
+pub fn least_chance(base: usize, values: usize) -> f64 {
+    if base == 0 || values == 0 { 1.0 } else { 1.0 / arrangements(base, values).iter().sum::<f64>() }
+}
+
 /// For each number of pairs in which the value is greater: in how many orders of `n` base values and `m` values it occurs.
 fn arrangements(n: usize, m: usize) -> Vec<f64> {
     // By the greatest element: if it is a value, it wins against all `n`; if it is a base value, it wins against none.
@@ -89,6 +95,13 @@ mod tests {
         // Of 3 and 2 there are 10 orders, by wins 1 1 2 2 2 1 1.
         assert_eq!(arrangements(3, 2), [1.0, 1.0, 2.0, 2.0, 2.0, 1.0, 1.0]);
         assert_eq!(arrangements(5, 5).iter().sum::<f64>(), 252.0);
+    }
+
+    #[test]
+    fn least_chance_is_that_of_all_being_greater() {
+        assert_eq!(least_chance(3, 3), 1.0 / 20.0);
+        assert_eq!(least_chance(3, 3), chance_of_greater(&[1.0, 2.0, 3.0], &[4.0, 5.0, 6.0]));
+        assert_eq!(least_chance(0, 3), 1.0);
     }
 
     #[test]

@@ -38,7 +38,8 @@ fn front(summary: &Summary) -> String {
         for run in &summary.runs {
             page.element("h2", &[], |head| head.link(&format!("{}.html", run.workload), &run.workload));
             facts(page, run);
-            let ratios: Vec<f64> = run.cases.iter().filter_map(ratio).map(|spread| spread.median).collect();
+            let (idle, busy): (Vec<&Case>, Vec<&Case>) = run.cases.iter().partition(|case| case.is_idle());
+            let ratios: Vec<f64> = busy.into_iter().filter_map(ratio).map(|spread| spread.median).collect();
             let (best, worst) =
                 (percentile(ratios.iter().copied(), 0.0), percentile(ratios.iter().copied(), 100.0));
             if let (Some(middle), Some(best), Some(worst)) = (median(ratios.iter().copied()), best, worst) {
@@ -49,6 +50,14 @@ fn front(summary: &Summary) -> String {
                         ratios.len()
                     ));
                 });
+            }
+            if !idle.is_empty() {
+                let names: Vec<&str> = idle.iter().map(|case| case.name.as_str()).collect();
+                page.leaf(
+                    "p",
+                    &[],
+                    format!("Not among them, because nothing changed for them: {}.", names.join("; ")),
+                );
             }
         }
     })
