@@ -16,7 +16,6 @@ use crate::refresh::gather::{self, Pending};
 use crate::refresh::task::{Choice, Task};
 use crate::refresh::{Action, Initiator, RowCounts, run};
 use pg_trickle_core::frontier::{Frontier, TransactionSnapshot};
-use pg_trickle_core::maintain::populate_by_query;
 use pg_trickle_core::program::{Program, Step, source_delta_name};
 use pg_trickle_core::query::Unsupported;
 use pg_trickle_core::types::SourceId;
@@ -153,22 +152,9 @@ pub fn populate(session: &Session, stream_table: &StreamTable) -> Result<()> {
     check_rights(executor, stream_table, &dependencies)?;
     let sources = catalog::as_extension(|| probe_sources(executor, &dependencies, &progress));
     let compiled = compiled::load(executor, stream_table)?;
-    let (program, keeps_state) = match &compiled.maintenance {
-        Ok(maintenance) if stream_table.runs_differentially() => {
-            (maintenance.populate().map_err(not_differential)?, true)
-        }
-        _ => (populate_by_query(&compiled.shape, &stream_table.names(), &compiled.recompute_sql()), false),
-    };
-    let counts = run::run(executor, stream_table, &program, Planning::Once)?;
-    let task = Task {
-        action: Action::Full,
-        reason: Some("initial population".to_owned()),
-        program: None,
-        changed: BTreeSet::new(),
-        delta_rows: 0,
-        keeps_state,
-        is_fallback: false,
-    };
+    let constraints = Constraints::load(executor, stream_table);
+    let (task, counts) =
+        Choice { stream_table, compiled: &compiled, constraints: &constraints }.populate(executor)?;
     catalog::as_extension(|| {
         finish(session, stream_table, &progress, &sources, &task, counts, started);
         if reads_unlogged(&dependencies) {

@@ -14,7 +14,7 @@ use crate::refresh::compiled::Compiled;
 use crate::refresh::constraints::Constraints;
 use crate::refresh::member::not_differential;
 use crate::refresh::{Action, RowCounts, run};
-use pg_trickle_core::maintain::{Maintenance, recompute_by_query};
+use pg_trickle_core::maintain::{Maintenance, populate_by_query, recompute_by_query};
 use pg_trickle_core::program::{Program, source_delta_name};
 use pg_trickle_core::types::SourceId;
 use std::collections::BTreeSet;
@@ -56,6 +56,41 @@ impl Choice<'_> {
             Ok(_) => Ok(Some(self.by_query(reason.map(str::to_owned), false))),
             Err(unsupported) => Ok(Some(self.by_query(Some(unsupported.reason.to_string()), wants_changes))),
         }
+    }
+
+    /// Fills an empty stream table and its states; if that raises, the stream table alone. Its states are then for the next
+    /// refresh to fill, when the rows that made it raise may be gone.
+    pub fn populate(&self, executor: &Executor) -> Result<(Task, RowCounts)> {
+        let initial = |reason: String, keeps_state: bool, is_fallback: bool| Task {
+            action: Action::Full,
+            reason: Some(reason),
+            program: None,
+            changed: BTreeSet::new(),
+            delta_rows: 0,
+            keeps_state,
+            is_fallback,
+        };
+        let mut reason = "initial population".to_owned();
+        let mut query = self.compiled.recompute_sql();
+        let mut is_fallback = false;
+        if let (Ok(maintenance), true) = (&self.compiled.maintenance, self.stream_table.runs_differentially())
+        {
+            let program = maintenance.populate().map_err(not_differential)?;
+            match self.attempt(executor, &program, Planning::Once) {
+                Ok(counts) => return Ok((initial(reason, true, false), counts)),
+                Err(failure) if failure.is_about_data() => {
+                    self.warn("the states of stream table", "could not be filled", &failure);
+                    executor.clear_relations();
+                    reason = format!("initial population, without states, because of: {}", failure.message);
+                    query.clone_from(&self.compiled.query_sql);
+                    is_fallback = true;
+                }
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        let program = populate_by_query(&self.compiled.shape, &self.stream_table.names(), &query);
+        let counts = run::run(executor, self.stream_table, &program, Planning::Once)?;
+        Ok((initial(reason, false, is_fallback), counts))
     }
 
     /// The task for a change of these sources, and of the time if the query reads it.
@@ -146,11 +181,7 @@ impl Choice<'_> {
             }
             let is_usual = task.action == Action::Differential && task.reason.is_none();
             let planning = if is_usual { Planning::Cached } else { Planning::Once };
-            let attempt = xact::subtransaction(|| {
-                run::run(executor, self.stream_table, &program, planning)
-                    .unwrap_or_else(|error| error.report())
-            });
-            match attempt {
+            match self.attempt(executor, &program, planning) {
                 Ok(counts) => return Ok((task, counts)),
                 Err(failure) if failure.is_about_data() => {
                     task = self.instead(&task, &failure)?;
@@ -163,6 +194,23 @@ impl Choice<'_> {
         }
     }
 
+    /// Runs a program; what raises is undone.
+    fn attempt(
+        &self,
+        executor: &Executor,
+        program: &Program,
+        planning: Planning,
+    ) -> std::result::Result<RowCounts, Failure> {
+        xact::subtransaction(|| {
+            run::run(executor, self.stream_table, program, planning).unwrap_or_else(|error| error.report())
+        })
+    }
+
+    fn warn(&self, subject: &str, what: &str, failure: &Failure) {
+        let name = self.stream_table.display_name();
+        pgrx::warning!("{subject} \"{name}\" {what}: {}", failure.message);
+    }
+
     fn instead(&self, failed: &Task, failure: &Failure) -> Result<Task> {
         if failed.action == Action::Differential {
             let reason = format!("rows that cancel were left out, because of: {}", failure.message);
@@ -170,12 +218,8 @@ impl Choice<'_> {
                 return Ok(task);
             }
         }
-        pgrx::warning!(
-            "{} refresh of stream table \"{}\" failed and is replaced by a recomputation: {}",
-            failed.action.as_str(),
-            self.stream_table.display_name(),
-            failure.message
-        );
+        let subject = format!("{} refresh of stream table", failed.action.as_str());
+        self.warn(&subject, "failed and is replaced by a recomputation", failure);
         let reason = format!("{} failed: {}", failed.action.as_str(), failure.message);
         match failed.action {
             Action::Differential => self.rebuild(reason, true),
