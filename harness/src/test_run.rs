@@ -18,7 +18,7 @@ use crate::cluster::{
 use crate::provision::cache::checkout;
 use crate::provision::command::prepare;
 use crate::provision::plan::{Supply, Version, supply};
-use crate::provision::{debian, duckdb, say, tools};
+use crate::provision::{debian, dependencies, duckdb, say, tools};
 
 /// Arguments of `test`.
 #[derive(clap::Args)]
@@ -86,6 +86,7 @@ impl TestArguments {
         let unversioned = format!("not ({SERVER_TESTS})");
         let mut outcomes =
             vec![nextest.run_with("unversioned", "-", &unversioned, None, &[], &mut |_| {})?];
+        dependencies::leave();
         let present: Vec<&Version> =
             versions.iter().filter(|version| !matches!(version.supply, Supply::Missing(_))).collect();
         let newest = present.iter().map(|version| version.major).max();

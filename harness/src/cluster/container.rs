@@ -16,14 +16,17 @@ use testcontainers::{Container, GenericImage, RunnableImage};
 
 use super::local::{PORT, WAIT_SECONDS, keep_log, tail_of};
 use super::{Backend, Cluster, ClusterOptions, Keeper, SUPERUSER, Shutdown};
-use crate::provision::cache::cluster_root;
+use crate::provision::cache::{cluster_root, memory_root};
 use crate::provision::image::Image;
 
-/// The data directory inside the container.
+/// The data directory inside the container, on disk or in memory.
 const DATA: &str = "/var/lib/pg_trickle/data";
+const DATA_IN_MEMORY: &str = "/dev/shm/pg_trickle_data";
 
 /// Parallel queries share memory there; the engine's default of 64 MB is too little for them.
 const SHARED_MEMORY_BYTES: u64 = 1 << 30;
+/// The same with a data directory: a limit, of which test databases take a part.
+const SHARED_MEMORY_BYTES_WITH_DATA: u64 = 6 << 30;
 
 /// Removes the container, which stops its server, then the folder.
 const CLEAN_UP: &str = r#"docker rm -f -v "$1"; rm -rf "$2""#;
@@ -36,6 +39,7 @@ pub struct ContainerCluster {
     major: u32,
     image: Image,
     folder: PathBuf,
+    data: &'static str,
 }
 
 impl ContainerCluster {
@@ -54,10 +58,15 @@ impl ContainerCluster {
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777))?;
         fs::write(folder.join("harness.conf"), options.configuration(&folder)?)?;
         let (repository, tag) = image.tag.split_once(':').context("the image has no tag")?;
+        let (data, shared_memory) = if options.in_memory && memory_root() != cluster_root() {
+            (DATA_IN_MEMORY, SHARED_MEMORY_BYTES_WITH_DATA)
+        } else {
+            (DATA, SHARED_MEMORY_BYTES)
+        };
         let request = RunnableImage::from(GenericImage::new(repository, tag))
             .with_container_name(&name)
             .with_volume((path.clone(), path))
-            .with_shm_size(SHARED_MEMORY_BYTES);
+            .with_shm_size(shared_memory);
         static CLIENT: OnceLock<Cli> = OnceLock::new();
         let client = CLIENT.get_or_init(Cli::default);
         // The crate reports a container that does not start as a panic.
@@ -69,6 +78,7 @@ impl ContainerCluster {
             major,
             image: image.clone(),
             folder,
+            data,
         };
         cluster.init()?;
         cluster.start()?;
@@ -79,9 +89,10 @@ impl ContainerCluster {
         let configuration = self.folder.join("harness.conf");
         self.execute(&format!(
             "{}/initdb --username {SUPERUSER} --auth trust --no-locale --encoding UTF8 --no-sync --no-instructions \
-             --pgdata {DATA} && cat {} >> {DATA}/postgresql.conf",
+             --pgdata {data} && cat {} >> {data}/postgresql.conf",
             self.image.bindir.display(),
-            configuration.display()
+            configuration.display(),
+            data = self.data,
         ))
         .context("cannot create a data directory")
         .map(drop)
@@ -105,7 +116,8 @@ impl ContainerCluster {
 
     fn pg_ctl(&self, arguments: &str) -> Result<()> {
         let bindir = self.image.bindir.display();
-        self.execute(&format!("{bindir}/pg_ctl {arguments} --wait --timeout {WAIT_SECONDS} --pgdata {DATA}"))
+        let data = self.data;
+        self.execute(&format!("{bindir}/pg_ctl {arguments} --wait --timeout {WAIT_SECONDS} --pgdata {data}"))
             .map(drop)
     }
 

@@ -45,7 +45,8 @@ pub struct ClusterOptions {
     pub preload: bool,
     /// Whether the server waits for the disk. Off for tests: no test of ours crashes the operating system.
     pub fsync: bool,
-    /// Whether the data directory of a local server is in memory where the machine has enough of it.
+    /// Whether the data directory is in memory where the machine has enough of it. One in a container does not outlive
+    /// the container.
     pub in_memory: bool,
     /// Further settings, written after the harness's own, so that they win.
     pub settings: Vec<(String, String)>,

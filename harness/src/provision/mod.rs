@@ -5,6 +5,7 @@ pub mod browser;
 pub mod cache;
 pub mod command;
 pub mod debian;
+pub mod dependencies;
 pub mod duckdb;
 pub mod headers;
 pub mod image;
