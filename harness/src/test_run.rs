@@ -86,7 +86,10 @@ impl TestArguments {
         let unversioned = format!("not ({SERVER_TESTS})");
         let mut outcomes =
             vec![nextest.run_with("unversioned", "-", &unversioned, None, &[], &mut |_| {})?];
-        dependencies::leave();
+        // After a build that failed they would be incomplete, for all later clones.
+        if outcomes.iter().all(Outcome::succeeded) {
+            dependencies::leave();
+        }
         let present: Vec<&Version> =
             versions.iter().filter(|version| !matches!(version.supply, Supply::Missing(_))).collect();
         let newest = present.iter().map(|version| version.major).max();

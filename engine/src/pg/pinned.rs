@@ -40,19 +40,8 @@ impl PinnedSettings {
         let nest_level = unsafe { pg_sys::NewGUCNestLevel() };
         let pinned = PinnedSettings { nest_level };
         for (name, value) in settings {
-            // SAFETY: the server copies both strings, and the settings exist in every supported version.
-            unsafe {
-                pg_sys::set_config_option(
-                    name.as_ptr(),
-                    value.as_ptr(),
-                    pg_sys::GucContext::PGC_USERSET,
-                    pg_sys::GucSource::PGC_S_SESSION,
-                    pg_sys::GucAction::GUC_ACTION_SAVE,
-                    true,
-                    0,
-                    false,
-                );
-            }
+            // SAFETY: the settings exist in every supported version; the nest level was just opened.
+            unsafe { set_locally(name, value) };
         }
         pinned
     }
@@ -65,5 +54,26 @@ impl Drop for PinnedSettings {
             // SAFETY: closes the nest level opened by `pin`.
             unsafe { pg_sys::AtEOXact_GUC(true, self.nest_level) };
         }
+    }
+}
+
+/// Sets a GUC for the innermost nest level.
+///
+/// # Safety
+/// Called between `NewGUCNestLevel` and `AtEOXact_GUC`.
+pub(super) unsafe fn set_locally(name: &CStr, value: &CStr) {
+    // SAFETY: the server copies both strings. The settings used here are all ordinary user settings or, like
+    // lc_monetary, are restored to what the owner could set when the stream table was created.
+    unsafe {
+        pg_sys::set_config_option(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_SAVE,
+            true,
+            0,
+            false,
+        );
     }
 }

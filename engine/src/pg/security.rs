@@ -1,5 +1,6 @@
 //! On whose behalf code runs.
 
+use super::pinned;
 use pgrx::pg_sys;
 use std::ffi::CString;
 
@@ -89,20 +90,8 @@ pub fn setting(name: &str) -> Option<String> {
 unsafe fn set_locally(name: &str, value: &str) {
     let name = CString::new(name).expect("setting names have no NUL");
     let value = CString::new(value).expect("setting values have no NUL");
-    // SAFETY: the strings outlive the call, which copies them. The settings used here are all ordinary user settings
-    // or, like lc_monetary, are restored to what the owner could set when the stream table was created.
-    unsafe {
-        pg_sys::set_config_option(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_SUSET,
-            pg_sys::GucSource::PGC_S_SESSION,
-            pg_sys::GucAction::GUC_ACTION_SAVE,
-            true,
-            0,
-            false,
-        );
-    }
+    // SAFETY: by contract.
+    unsafe { pinned::set_locally(&name, &value) }
 }
 
 /// Whether row-level security filters the relation for `role`.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 
-use crate::provision::cache::{checkout, make_folder};
+use crate::provision::cache::{checkout, make_folder, target_folder};
 use crate::provision::{say, tools};
 use list::Mutant;
 
@@ -143,9 +143,7 @@ struct Bench {
 
 impl Bench {
     fn prepare(seed: u64) -> Result<Bench> {
-        let folder =
-            std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from);
-        let folder = make_folder(folder.join("mutants"))?;
+        let folder = make_folder(target_folder().join("mutants"))?;
         let mut path = std::env::var_os("PATH").unwrap_or_default();
         if let Some(nextest) = tools::nextest_folder()? {
             path = std::env::join_paths(std::iter::once(nextest).chain(std::env::split_paths(&path)))?;

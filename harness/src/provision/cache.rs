@@ -65,6 +65,11 @@ pub fn checkout() -> PathBuf {
     })
 }
 
+/// Where cargo builds: `$CARGO_TARGET_DIR`, else `target` of the checkout.
+pub fn target_folder() -> PathBuf {
+    env_path("CARGO_TARGET_DIR").unwrap_or_else(|| checkout().join("target"))
+}
+
 /// Where logs of failed clusters are kept: `target/cluster-logs` of the checkout.
 pub fn log_folder() -> PathBuf {
     env_path("PG_TRICKLE_LOGS").unwrap_or_else(|| checkout().join("target/cluster-logs"))

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::cache::{checkout, make_folder};
+use super::cache::{make_folder, target_folder};
 use super::say;
 
 /// Where dependencies are kept; set by `harness/run`.
@@ -23,12 +23,10 @@ const OWN: &str = "pg_trickle";
 /// nothing but time, later.
 pub fn leave() {
     let Some(folder) = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from) else { return };
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout().join("target"), PathBuf::from);
     if folder.exists() {
         return;
     }
-    if let Err(error) = leave_in(&target.join("debug"), &folder) {
+    if let Err(error) = leave_in(&target_folder().join("debug"), &folder) {
         say(format_args!("compiled dependencies are not kept for other clones: {error:#}"));
     }
 }

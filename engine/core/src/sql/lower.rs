@@ -4,7 +4,7 @@
 //! in-memory relations, which it may reorder freely. A part that reads only `New` state has blocks of weight 1.
 
 use super::identity::consolidate;
-use super::order::{next_input, owners, reads_change};
+use super::order::{Order, owners};
 use super::probe;
 use super::select::{Block, FromItem, union_all};
 use super::{WEIGHT, column_name, list, quote};
@@ -248,11 +248,11 @@ impl<'a> Lowering<'a> {
     }
 
     fn join(&mut self, join: &Join) -> Result<Vec<Block>, NotLowerable> {
-        let follows_change = join.inputs.iter().any(reads_change);
-        let mut joined = Block { follows_change, ..Block::default() };
+        let order = Order::new(join);
+        let mut joined = Block { follows_change: order.follows_change(), ..Block::default() };
         let mut placed: Vec<Option<Vec<String>>> = vec![None; join.inputs.len()];
         let mut pending = join.predicates.clone();
-        while let Some(next) = next_input(join, &placed) {
+        while let Some(next) = order.next(&placed) {
             if matches!(join.inputs[next], Plan::Old(_)) {
                 self.place_old(join, next, &mut placed, &mut pending, &mut joined)?;
                 continue;
