@@ -1,5 +1,5 @@
 //! The core without a server: what it costs to read a plan, to normalise it, to differentiate it, and to make the SQL of a
-//! refresh. `cargo bench -p pg_trickle_benches`, or `.. -- program/job_29a` for one.
+//! refresh. `cargo bench -p pg_trickle_benches --features measure`, or `.. -- program/job_29a` for one.
 
 use std::collections::BTreeSet;
 use std::hint::black_box;

@@ -1,5 +1,5 @@
 //! What the benchmarks of the core work on: the plans that the front end makes of the 22 TPC-H queries and of the widest
-//! query of the Join Order Benchmark, kept as files, so that no server is needed. `harness/tests/plans.rs` asks a
+//! query of the Join Order Benchmark, kept as files, so that no server is needed. `harness/tests/server/plans.rs` asks a
 //! server whether they are still what it makes of the queries.
 
 use std::path::{Path, PathBuf};

@@ -122,7 +122,7 @@ impl Ground {
         let outcome = self.nextest.run_with(
             &format!("PostgreSQL {}, seed {seed}", self.version.major),
             &self.version.supply.to_string(),
-            "binary(random_queries) | binary(mutation)",
+            "package(pg_trickle_harness) & (test(/^random_queries::/) | test(/^mutation::/))",
             Some(&serde_json::to_string(&self.cluster.share())?),
             &settings,
             &mut |line| read(&mut round, line),

@@ -29,6 +29,7 @@ impl LintArguments {
         for package in PACKAGES {
             command.args(["--package", package]);
         }
+        command.args(["--features", "pg_trickle_benches/measure"]);
         run_visible(command.args(["--", "-D", "warnings"]))?;
         debian::get_build_packages()?;
         for major in wanted_majors()?.unwrap_or_else(|| vec![DEFAULT_MAJOR]) {

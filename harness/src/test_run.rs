@@ -26,7 +26,7 @@ pub struct TestArguments {
     /// PostgreSQL major versions, such as `16,17,18`; default: $PG_TRICKLE_PG, else all supported.
     #[arg(long)]
     pg: Option<String>,
-    /// Handed to `cargo nextest run`, such as `-E 'binary(cluster)'`.
+    /// Handed to `cargo nextest run`, such as `-E 'test(/^cluster::/)'`.
     #[arg(last = true)]
     nextest: Vec<String>,
 }
@@ -35,9 +35,8 @@ pub struct TestArguments {
 pub const PACKAGES: [&str; 5] =
     ["pg_trickle_core", "pg_trickle_oracle", "pg_trickle_corpus", "pg_trickle_harness", "pg_trickle_benches"];
 
-/// Tests that run once per server version, in the filter language of nextest: the integration tests, without those
-/// that need no server or choose its version themselves.
-const SERVER_TESTS: &str = "package(pg_trickle_harness) & kind(test) - (package(pg_trickle_harness) & (binary(tidy) | binary(replay) | binary(report)))";
+/// Tests that run once per server version, in the filter language of nextest.
+const SERVER_TESTS: &str = "package(pg_trickle_harness) & binary(server)";
 
 /// Nextest's own variable for the number of tests at a time.
 const THREADS_VARIABLE: &str = "NEXTEST_TEST_THREADS";
@@ -51,8 +50,7 @@ const OLDER_VERSIONS: [(&str, &str); 3] =
     [("PROPTEST_CASES", "15"), ("PG_TRICKLE_BATCHES", "8"), ("PG_TRICKLE_FRONTIER_REFRESHES", "120")];
 
 /// Tests that are made on the newest version only: how many rows a program reads depends on the program.
-const NEWEST_ONLY: &str =
-    "package(pg_trickle_harness) & (binary(work_bound) | binary(window_work) | binary(recursion_work))";
+const NEWEST_ONLY: &str = "test(/^(work_bound|window_work|recursion_work)::/)";
 
 /// What one call of nextest came to.
 pub struct Outcome {
@@ -323,9 +321,9 @@ mod tests {
 
     #[test]
     fn filter_of_the_caller_narrows_that_of_the_phase() {
-        let arguments = ["-E", "binary(cluster)", "--no-capture"].map(str::to_string);
+        let arguments = ["-E", "test(cluster)", "--no-capture"].map(str::to_string);
         let (filter, others) = narrow("kind(test)", &arguments);
-        assert_eq!(filter, "(kind(test)) & (binary(cluster))");
+        assert_eq!(filter, "(kind(test)) & (test(cluster))");
         assert_eq!(others, vec!["--no-capture"]);
     }
 

@@ -112,26 +112,52 @@ impl Frontier {
     /// The same as an SQL condition on a buffer's columns `xid` and `change_id` under the alias `alias`. Both arms
     /// of the disjunction are index conditions.
     pub fn pending_sql(&self, source: u32, alias: &str) -> String {
-        let running: Vec<String> = self.snapshot.in_progress.iter().map(u64::to_string).collect();
-        let mut sql =
-            format!("({alias}.xid OPERATOR(pg_catalog.>=) '{}'::pg_catalog.xid8", self.snapshot.xmax);
-        if !running.is_empty() {
-            sql += &format!(
-                " OR {alias}.xid OPERATOR(pg_catalog.=) ANY ('{{{}}}'::pg_catalog.xid8[])",
-                running.join(",")
-            );
-        }
-        sql += ")";
-        let consumed = self.consumed_of(source);
-        if consumed > 0 {
-            sql += &format!(
-                " AND NOT ({alias}.xid OPERATOR(pg_catalog.=) '{}'::pg_catalog.xid8 AND {alias}.change_id \
-                 OPERATOR(pg_catalog.<=) {consumed})",
-                self.own_xid
-            );
-        }
-        sql
+        let [xmax, running, own, consumed] = self.pending_parameters(source);
+        let xid = |value: &str| format!("'{value}'::pg_catalog.xid8");
+        let running =
+            (!self.snapshot.in_progress.is_empty()).then(|| format!("'{running}'::pg_catalog.xid8[]"));
+        let consumed = (self.consumed_of(source) > 0).then(|| (xid(&own), consumed));
+        pending_condition(alias, &xid(&xmax), running, consumed)
     }
+
+    /// The values of `$1` to `$4` in [`pending_by_parameters`], as text: `xmax` of the snapshot, the transactions it saw
+    /// running, the own transaction, and the highest `change_id` of it that was consumed.
+    pub fn pending_parameters(&self, source: u32) -> [String; 4] {
+        let running: Vec<String> = self.snapshot.in_progress.iter().map(u64::to_string).collect();
+        [
+            self.snapshot.xmax.to_string(),
+            format!("{{{}}}", running.join(",")),
+            self.own_xid.to_string(),
+            self.consumed_of(source).to_string(),
+        ]
+    }
+}
+
+/// [`Frontier::pending_sql`] of any frontier, whose [`Frontier::pending_parameters`] are `$1` to `$4`.
+pub fn pending_by_parameters(alias: &str) -> String {
+    let xid = |parameter: &str| format!("{parameter}::pg_catalog.xid8");
+    let running = "$2::pg_catalog.xid8[]".to_owned();
+    pending_condition(alias, &xid("$1"), Some(running), Some((xid("$3"), "$4::pg_catalog.int8".to_owned())))
+}
+
+fn pending_condition(
+    alias: &str,
+    xmax: &str,
+    running: Option<String>,
+    consumed: Option<(String, String)>,
+) -> String {
+    let mut sql = format!("({alias}.xid OPERATOR(pg_catalog.>=) {xmax}");
+    if let Some(running) = running {
+        sql += &format!(" OR {alias}.xid OPERATOR(pg_catalog.=) ANY ({running})");
+    }
+    sql += ")";
+    if let Some((own, consumed)) = consumed {
+        sql += &format!(
+            " AND NOT ({alias}.xid OPERATOR(pg_catalog.=) {own} AND {alias}.change_id \
+             OPERATOR(pg_catalog.<=) {consumed})"
+        );
+    }
+    sql
 }
 
 #[cfg(test)]

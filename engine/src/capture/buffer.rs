@@ -4,6 +4,7 @@ use crate::catalog::definition::numbers;
 use crate::pg::exec::Executor;
 use crate::pg::relation;
 use crate::pg::value::Param;
+use std::collections::BTreeMap;
 
 /// One generation of a source's buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,21 +17,32 @@ pub struct Buffer {
     pub is_current: bool,
 }
 
-/// The generations of a source's buffer, oldest first. An old snapshot may show one that has been dropped since: it
-/// was empty and consumed by everybody.
+/// The generations of a source's buffer, oldest first.
 pub fn generations(executor: &Executor, source: u32) -> Vec<Buffer> {
-    executor
-        .fixed_rows(include_str!("../../../sql/queries/buffers.sql"), &[Param::Oid(source)])
-        .iter()
-        .map(|row| Buffer {
+    generations_of(executor, &[source]).remove(&source).unwrap_or_default()
+}
+
+/// The generations of several sources' buffers, oldest first. An old snapshot may show one that has been dropped since:
+/// it was empty and consumed by everybody.
+pub fn generations_of<'a>(
+    executor: &Executor,
+    sources: impl IntoIterator<Item = &'a u32>,
+) -> BTreeMap<u32, Vec<Buffer>> {
+    let mut found: BTreeMap<u32, Vec<Buffer>> = BTreeMap::new();
+    let sql = include_str!("../../../sql/queries/buffers.sql");
+    for row in executor.fixed_rows(sql, &[Param::list(sources)]) {
+        let buffer = Buffer {
             generation: row.int(0),
             relid: row.oid(1),
             columns: numbers(&row.optional_text(2).unwrap_or_default()),
             method: row.text(3),
             is_current: row.flag(4),
-        })
-        .filter(|buffer| relation::qualified_name(buffer.relid).is_some())
-        .collect()
+        };
+        if relation::qualified_name(buffer.relid).is_some() {
+            found.entry(row.oid(5)).or_default().push(buffer);
+        }
+    }
+    found
 }
 
 /// Name of a generation's table in `pgtrickle_changes`.

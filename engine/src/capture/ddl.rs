@@ -21,7 +21,7 @@ pub fn relation_changed(relid: u32, command: &str) -> Result<()> {
         return Ok(());
     }
     let executor = Executor::new(Snapshot::latest());
-    if let Some(stream_table) = definition::by_relid(&executor, relid)? {
+    if let Some(stream_table) = definition::by_relid(&executor, relid) {
         member::check_hostile_objects(&executor, &stream_table)?;
         catalog::ddl_as_extension(|| follow_owner(&executor, &stream_table));
     }
@@ -40,7 +40,7 @@ pub fn relation_changed(relid: u32, command: &str) -> Result<()> {
                 });
             }
             note(&executor, source, command);
-            if definition::by_relid(&executor, source)?.is_none() {
+            if definition::by_relid(&executor, source).is_none() {
                 install::mend(&executor, source);
             }
         }

@@ -61,7 +61,6 @@ pub fn install(executor: &Executor, wanted: &Wanted) {
              WHERE source_relid OPERATOR(pg_catalog.=) $1 AND is_current",
             &[Param::Oid(wanted.source)],
         );
-        let list: Vec<String> = columns.iter().map(|column| column.attnum.to_string()).collect();
         executor.modify(
             "INSERT INTO pgtrickle.pgt_change_tracking (source_relid, generation, buffer_relid, columns, method) \
              VALUES ($1, $2, $3, $4::pg_catalog.int2[], $5)",
@@ -69,7 +68,7 @@ pub fn install(executor: &Executor, wanted: &Wanted) {
                 Param::Oid(wanted.source),
                 Param::Int(generation),
                 Param::Oid(buffer),
-                Param::text(format!("{{{}}}", list.join(","))),
+                Param::list(columns.iter().map(|column| column.attnum)),
                 Param::text(if wanted.stream_table.is_some() { "refresh" } else { method.as_str() }),
             ],
         );

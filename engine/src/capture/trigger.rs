@@ -34,11 +34,10 @@ pub struct CapturedColumn {
 
 /// Reads the columns to capture.
 pub fn columns(executor: &Executor, source: u32, attnums: &[i16]) -> Vec<CapturedColumn> {
-    let list: Vec<String> = attnums.iter().map(i16::to_string).collect();
     executor
         .fixed_rows(
             include_str!("../../../sql/queries/capture_columns.sql"),
-            &[Param::Oid(source), Param::text(format!("{{{}}}", list.join(",")))],
+            &[Param::Oid(source), Param::list(attnums)],
         )
         .iter()
         .map(|row| CapturedColumn {

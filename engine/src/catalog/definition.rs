@@ -140,9 +140,11 @@ pub fn numbers(text: &str) -> Vec<i16> {
 
 /// The stream table of an id.
 pub fn load(executor: &Executor, pgt_id: i64) -> Option<StreamTable> {
-    let row =
-        executor.fixed_row(include_str!("../../../sql/queries/stream_table.sql"), &[Param::Int(pgt_id)])?;
-    Some(StreamTable::from_row(&row))
+    let sql = concat!(
+        include_str!("../../../sql/queries/stream_table.sql"),
+        "WHERE d.pgt_id OPERATOR(pg_catalog.=) $1"
+    );
+    executor.fixed_row(sql, &[Param::Int(pgt_id)]).map(|row| StreamTable::from_row(&row))
 }
 
 /// What a stream table reads, by ascending OID.
@@ -166,16 +168,16 @@ pub fn resolve(executor: &Executor, argument: &'static str, name: Option<&str>) 
     let relid = QualifiedName::parse(name)
         .lookup()
         .ok_or_else(|| Error::NoSuchStreamTable { name: name.to_owned() })?;
-    by_relid(executor, relid)?.ok_or_else(|| Error::NotAStreamTable { name: name.to_owned() })
+    by_relid(executor, relid).ok_or_else(|| Error::NotAStreamTable { name: name.to_owned() })
 }
 
 /// The stream table that is this relation.
-pub fn by_relid(executor: &Executor, relid: u32) -> Result<Option<StreamTable>> {
-    let id = executor.fixed_row(
-        "SELECT d.pgt_id FROM pgtrickle.pgt_definitions AS d WHERE d.pgt_relid OPERATOR(pg_catalog.=) $1",
-        &[Param::Oid(relid)],
+pub fn by_relid(executor: &Executor, relid: u32) -> Option<StreamTable> {
+    let sql = concat!(
+        include_str!("../../../sql/queries/stream_table.sql"),
+        "WHERE d.pgt_relid OPERATOR(pg_catalog.=) $1"
     );
-    Ok(id.and_then(|row| load(executor, row.int(0))))
+    executor.fixed_row(sql, &[Param::Oid(relid)]).map(|row| StreamTable::from_row(&row))
 }
 
 /// The stream tables whose owner the current user may act for.

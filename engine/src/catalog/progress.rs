@@ -75,7 +75,7 @@ pub struct Outcome<'a> {
 pub fn store(executor: &Executor, pgt_id: i64, outcome: &Outcome) {
     let consumed = serde_json::to_string(&outcome.frontier.consumed).expect("integers serialise");
     let full_ms = outcome.full_ms.map(|ms| ms.to_string());
-    let touched = executor.modify(
+    let touched = executor.fixed_modify(
         include_str!("../../../sql/queries/store_frontier.sql"),
         &[
             Param::Int(pgt_id),

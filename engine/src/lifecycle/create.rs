@@ -69,7 +69,7 @@ pub fn create(new: &NewStreamTable) -> Result<()> {
     let display_name = format!("{schema}.{}", new.name.name);
     if let Some(existing) = relation::find(&schema, &new.name.name) {
         let executor = Executor::new(Snapshot::latest());
-        if new.if_not_exists && definition::by_relid(&executor, existing)?.is_some() {
+        if new.if_not_exists && definition::by_relid(&executor, existing).is_some() {
             pgrx::notice!("stream table \"{display_name}\" already exists, skipping");
             return Ok(());
         }
@@ -155,7 +155,7 @@ fn wanted_capture(analyzed: &Analyzed) -> Result<Vec<Wanted>> {
         if is_polled(source) {
             continue;
         }
-        let stream_table = definition::by_relid(&executor, source.relid)?.map(|found| found.pgt_id);
+        let stream_table = definition::by_relid(&executor, source.relid).map(|found| found.pgt_id);
         let entry = wanted.entry(source.relid).or_insert_with(|| Wanted {
             source: source.relid,
             columns: Vec::new(),
@@ -422,9 +422,9 @@ fn register(
             SourceKind::ForeignTable => "FOREIGN_TABLE",
             _ => "TABLE",
         };
-        let columns: Vec<String> = wanted.map_or_else(
-            || source.columns.iter().map(|column| column.attnum.to_string()).collect(),
-            |wanted| wanted.columns.iter().map(i16::to_string).collect(),
+        let columns: Vec<i16> = wanted.map_or_else(
+            || source.columns.iter().map(|column| column.attnum).collect(),
+            |wanted| wanted.columns.to_vec(),
         );
         executor.modify(
             "INSERT INTO pgtrickle.pgt_dependencies (pgt_id, source_relid, source_type, columns_used, cdc_mode) \
@@ -433,7 +433,7 @@ fn register(
                 Param::Int(born.pgt_id),
                 Param::Oid(source.relid),
                 Param::text(source_type),
-                Param::text(format!("{{{}}}", columns.join(","))),
+                Param::list(columns),
                 Param::optional_text(wanted.map(|_| "TRIGGER")),
             ],
         );

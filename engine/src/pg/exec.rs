@@ -50,6 +50,11 @@ impl Executor {
         Executor { snapshot, relations: RefCell::default(), arena: Arena::new() }
     }
 
+    /// What every statement sees.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
     /// Runs a query and decodes its rows.
     pub fn rows(&self, sql: &str, params: &[Param]) -> Vec<Row> {
         self.decoded(sql, params, Planning::Once)
@@ -84,14 +89,19 @@ impl Executor {
         self.execute(sql, params, Planning::Once, Destination::Nowhere)
     }
 
+    /// As [`Executor::modify`], for a text that never changes: its plan is kept.
+    pub fn fixed_modify(&self, sql: &'static str, params: &[Param]) -> u64 {
+        self.execute(sql, params, Planning::Cached, Destination::Nowhere)
+    }
+
     /// As [`Executor::modify`], keeping the plan if so planned.
     pub fn modify_planned(&self, sql: &str, planning: Planning) -> u64 {
         self.execute(sql, &[], planning, Destination::Nowhere)
     }
 
     /// A query that returns exactly one row.
-    pub fn single_row_planned(&self, sql: &str, planning: Planning) -> Row {
-        let rows = self.decoded(sql, &[], planning);
+    pub fn single_row_planned(&self, sql: &str, params: &[Param], planning: Planning) -> Row {
+        let rows = self.decoded(sql, params, planning);
         at_most_one(rows, sql).unwrap_or_else(|| panic!("no row from: {sql}"))
     }
 
@@ -99,9 +109,16 @@ impl Executor {
     ///
     /// The columns take the declared names. Their types must be the declared ones: a wrong declaration would make
     /// later statements misread memory, so it is an internal error here.
-    pub fn keep(&self, name: &str, columns: &[RelationColumn], sql: &str, planning: Planning) -> u64 {
+    pub fn keep(
+        &self,
+        name: &str,
+        columns: &[RelationColumn],
+        sql: &str,
+        params: &[Param],
+        planning: Planning,
+    ) -> u64 {
         let mut kept = None;
-        let processed = self.execute(sql, &[], planning, Destination::Relation(columns, &mut kept));
+        let processed = self.execute(sql, params, planning, Destination::Relation(columns, &mut kept));
         self.insert_relation(name, kept.expect("a query keeps its rows"));
         processed
     }
@@ -175,7 +192,7 @@ impl Executor {
             pg_sys::CommandCounterIncrement();
             pg_sys::PushCopiedSnapshot(self.snapshot.as_ptr());
             pg_sys::UpdateActiveSnapshotCommandId();
-            let processed = self.plan_and_run(&text, params, planning, destination);
+            let processed = self.plan_and_run(sql, &text, params, planning, destination);
             pg_sys::PopActiveSnapshot();
             pg_sys::CommandCounterIncrement();
             processed
@@ -183,9 +200,10 @@ impl Executor {
     }
 
     /// # Safety
-    /// The active snapshot is the one to use and a scratch memory context is current.
+    /// The active snapshot is the one to use and a scratch memory context is current. `text` is `sql`.
     unsafe fn plan_and_run(
         &self,
+        sql: &str,
         text: &CStr,
         params: &[Param],
         planning: Planning,
@@ -205,9 +223,9 @@ impl Executor {
                     self.run_planned(planned, text, bound, environment, destination)
                 }
                 Planning::Cached => {
-                    let relations = self.relations_in(text);
+                    let relations = self.relations_in(sql);
                     let parameter_types = types.clone();
-                    let fetched = plans::fetch(text, relations, &mut types, bound, environment, || {
+                    let fetched = plans::fetch(sql, text, relations, &mut types, bound, environment, || {
                         analyze(text, &parameter_types, environment)
                     });
                     let processed =
@@ -220,10 +238,9 @@ impl Executor {
     }
 
     /// The kept relations a statement mentions, with their numbers of rows.
-    fn relations_in(&self, text: &CStr) -> Vec<(RelationShape, u64)> {
-        let text = text.to_string_lossy();
+    fn relations_in(&self, sql: &str) -> Vec<(RelationShape, u64)> {
         let relations = self.relations.borrow();
-        let mentioned = relations.iter().filter(|(name, _)| text.contains(name.as_str()));
+        let mentioned = relations.iter().filter(|(name, _)| sql.contains(name.as_str()));
         mentioned
             .map(|(name, store)| {
                 (RelationShape { name: name.clone(), columns: store.columns() }, store.rows())

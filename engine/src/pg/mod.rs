@@ -4,6 +4,7 @@
 //! error unwinds does nothing, because (sub)transaction abort already owns that cleanup.
 
 pub mod append;
+pub mod attached;
 pub mod background;
 #[cfg(not(debug_assertions))]
 pub mod backtrace;

@@ -35,6 +35,11 @@ impl PinnedSettings {
         ])
     }
 
+    /// Those under which the server looks rows up by an index where it can, for plans that are kept while the table grows.
+    pub fn for_looking_up() -> PinnedSettings {
+        PinnedSettings::pin(&[(c"enable_seqscan", c"off")])
+    }
+
     fn pin(settings: &[(&CStr, &CStr)]) -> PinnedSettings {
         // SAFETY: opens a nest level that drop, or the abort of the transaction, closes.
         let nest_level = unsafe { pg_sys::NewGUCNestLevel() };

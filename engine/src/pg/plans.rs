@@ -151,13 +151,14 @@ impl Fetched {
     }
 }
 
-/// The plan for `text` over relations with so many rows, made by `analyze` and kept if there is none yet. `analyze`
-/// returns the raw statement and its rewritten queries.
+/// The plan for `sql`, also given as `text`, over relations with so many rows, made by `analyze` and kept if there is
+/// none yet. `analyze` returns the raw statement and its rewritten queries.
 ///
 /// # Safety
 /// A snapshot is active, `bound` and `environment` are those of the statement, and `types` are the types of its
 /// parameters.
 pub(super) unsafe fn fetch(
+    sql: &str,
     text: &CStr,
     relations: Vec<(RelationShape, u64)>,
     types: &mut [pg_sys::Oid],
@@ -166,7 +167,7 @@ pub(super) unsafe fn fetch(
     analyze: impl FnOnce() -> (*mut pg_sys::RawStmt, *mut pg_sys::List),
 ) -> Fetched {
     let (relations, rows): (Vec<RelationShape>, Vec<u64>) = relations.into_iter().unzip();
-    let key = Key { text: text.to_string_lossy().into_owned(), relations };
+    let key = Key { text: sql.to_owned(), relations };
     let known = PLANS.with_borrow_mut(|plans| plans.find(&key, &rows));
     // SAFETY: sources in the map were saved and live until dropped here; the rest follows the plan cache's protocol.
     unsafe {

@@ -1,6 +1,8 @@
 //! Facts about relations from the relation and system caches.
 
+use super::node;
 use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use std::ffi::{CStr, CString};
 
 /// The OID of `schema.name`.
@@ -143,6 +145,33 @@ pub fn facts(relid: u32) -> Option<Facts> {
         pg_sys::relation_close(relation, pg_sys::NoLock as pg_sys::LOCKMODE);
         Some(facts)
     }
+}
+
+unsafe extern "C-unwind" {
+    /// `catalog/pg_inherits.h`, absent from the bindings.
+    fn has_subclass(relation: pg_sys::Oid) -> bool;
+    /// The same.
+    fn find_all_inheritors(
+        parent: pg_sys::Oid,
+        mode: pg_sys::LOCKMODE,
+        parents: *mut *mut pg_sys::List,
+    ) -> *mut pg_sys::List;
+}
+
+/// A relation with its partitions and inheritance children, at all levels. Locks none of them.
+pub fn with_children(relid: u32) -> Vec<u32> {
+    let oid = pg_sys::Oid::from(relid);
+    let is_childless = || {
+        // SAFETY: a syscache lookup that raises if the relation does not exist, of which the name has told.
+        qualified_name(relid).is_none() || unsafe { !pg_guard_ffi_boundary(|| has_subclass(oid)) }
+    };
+    if is_childless() {
+        return vec![relid];
+    }
+    let no_lock = pg_sys::NoLock as pg_sys::LOCKMODE;
+    // SAFETY: reads the catalog; the list is in the current memory context.
+    let all = unsafe { pg_guard_ffi_boundary(|| find_all_inheritors(oid, no_lock, std::ptr::null_mut())) };
+    node::oids(all).into_iter().map(pg_sys::Oid::to_u32).collect()
 }
 
 /// Makes every backend forget what it knows of a relation, when this transaction commits; this one at its next command.

@@ -102,6 +102,40 @@ pub fn row_security_applies(relid: u32, role: u32) -> bool {
     applies == pg_sys::CheckEnableRlsResult::RLS_ENABLED as i32
 }
 
+/// What of a relation `role` may not read, if anything: one of `columns`, or the relation. None if there is no such
+/// relation. A query that reads no column still learns how many rows there are.
+pub fn unreadable(relid: u32, columns: &[i16], role: u32) -> Option<String> {
+    let (relation, role) = (pg_sys::Oid::from(relid), pg_sys::Oid::from(role));
+    let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
+    let granted = |result| result == pg_sys::AclResult::ACLCHECK_OK;
+    let name = super::relation::qualified_name(relid)?;
+    // SAFETY: syscache lookups; what does not exist is reported as missing.
+    unsafe {
+        let schema = pg_sys::get_rel_namespace(relation);
+        let usage = pg_sys::ACL_USAGE as pg_sys::AclMode;
+        if !granted(pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, usage)) {
+            return Some(name);
+        }
+        if granted(pg_sys::pg_class_aclcheck(relation, role, select)) {
+            return None;
+        }
+        if columns.is_empty() {
+            let any = pg_sys::AclMaskHow::ACLMASK_ANY;
+            return (!granted(pg_sys::pg_attribute_aclcheck_all(relation, role, select, any)))
+                .then_some(name);
+        }
+        let is_denied = |attnum: i16| {
+            let mut is_missing = false;
+            let result = pg_sys::pg_attribute_aclcheck_ext(relation, attnum, role, select, &mut is_missing);
+            !is_missing && !granted(result)
+        };
+        let denied = columns.iter().copied().find(|&attnum| is_denied(attnum))?;
+        let column = pg_sys::get_attname(relation, denied, false);
+        let column = std::ffi::CStr::from_ptr(column).to_string_lossy();
+        Some(format!("column \"{column}\" of {name}"))
+    }
+}
+
 /// Whether `role` may create triggers on the relation, or belongs to the role that may capture everything.
 pub fn may_create_trigger(relid: u32, role: u32) -> bool {
     // SAFETY: syscache lookups.

@@ -1,6 +1,8 @@
 //! Snapshots that a refresh holds on to.
 
+use pg_trickle_core::frontier::TransactionSnapshot;
 use pgrx::pg_sys;
+use std::ffi::CStr;
 
 /// A registered snapshot.
 pub struct Snapshot {
@@ -22,6 +24,20 @@ impl Snapshot {
         } else {
             Snapshot::latest()
         }
+    }
+
+    /// The transactions it shows, in the terms of `pg_snapshot`: without the own one.
+    pub fn transactions(&self) -> TransactionSnapshot {
+        // SAFETY: both functions take what they are given here; the text is copied.
+        let text = unsafe {
+            pg_sys::PushActiveSnapshot(self.snapshot);
+            let current = pgrx::direct_function_call_as_datum(pg_sys::pg_current_snapshot, &[]);
+            let text = pgrx::direct_function_call_as_datum(pg_sys::pg_snapshot_out, &[current]);
+            pg_sys::PopActiveSnapshot();
+            let text = text.expect("neither function returns NULL");
+            CStr::from_ptr(text.cast_mut_ptr()).to_string_lossy().into_owned()
+        };
+        text.parse().expect("the server prints a pg_snapshot")
     }
 
     pub(super) fn as_ptr(&self) -> pg_sys::Snapshot {

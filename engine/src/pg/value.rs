@@ -22,6 +22,12 @@ impl Param {
         Param::Text(value.into())
     }
 
+    /// The text of an array.
+    pub fn list<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> Param {
+        let values: Vec<String> = values.into_iter().map(|value| value.to_string()).collect();
+        Param::Text(format!("{{{}}}", values.join(",")))
+    }
+
     pub fn optional_text(value: Option<&str>) -> Param {
         value.map_or(Param::NullText, Param::text)
     }

@@ -1,6 +1,7 @@
 //! Users' constraints on a stream table.
 
 use crate::catalog::definition::StreamTable;
+use crate::pg::attached;
 use crate::pg::exec::Executor;
 use crate::pg::spi;
 use crate::pg::value::Param;
@@ -17,19 +18,21 @@ pub struct Constraints {
 
 impl Constraints {
     pub fn load(executor: &Executor, stream_table: &StreamTable) -> Constraints {
-        let row = executor
-            .fixed_row(
-                include_str!("../../../sql/queries/table_constraints.sql"),
-                &[Param::Oid(stream_table.relid)],
-            )
-            .expect("an aggregate returns a row");
+        let sql = include_str!("../../../sql/queries/deferrable_constraints.sql");
+        let row = attached::has_deferrable(stream_table.relid).then(|| {
+            executor.fixed_row(sql, &[Param::Oid(stream_table.relid)]).expect("an aggregate returns a row")
+        });
+        let names = |column| row.as_ref().and_then(|row| row.optional_text(column));
         // The engine's own unique index exists for some keys only; one more than that is the user's. Taking the safe
         // path when in doubt only costs an update in place.
-        let own = i64::from(stream_table.key.as_ref().is_some_and(|key| !key.is_empty()));
+        let own = usize::from(stream_table.key.as_ref().is_some_and(|key| !key.is_empty()));
         Constraints {
-            options: ApplyOptions { has_extra_unique: row.int(0) > own, is_foreign: false },
-            deferrable: row.optional_text(1),
-            deferred: row.optional_text(2),
+            options: ApplyOptions {
+                has_extra_unique: attached::exclusive_indexes(stream_table.relid) > own,
+                is_foreign: false,
+            },
+            deferrable: names(0),
+            deferred: names(1),
         }
     }
 

@@ -6,6 +6,7 @@ use crate::catalog::definition::{self, Dependency, StreamTable};
 use crate::catalog::progress::{self, Home, Outcome, Progress};
 use crate::error::{Error, Result};
 use crate::lifecycle::{redefine, rekey};
+use crate::pg::attached::{self, Hostile};
 use crate::pg::exec::Executor;
 use crate::pg::plans::Planning;
 use crate::pg::value::Param;
@@ -75,7 +76,7 @@ fn refresh_because(
         return Ok(refreshed);
     }
     let dependencies = definition::dependencies(executor, stream_table.pgt_id);
-    check_rights(executor, stream_table, &dependencies)?;
+    check_rights(stream_table, &dependencies)?;
     check_hostile_objects(executor, stream_table)?;
     let sources = catalog::as_extension(|| probe_sources(executor, &dependencies, &progress));
     let unlogged = reads_unlogged(&dependencies);
@@ -149,7 +150,7 @@ pub fn populate(session: &Session, stream_table: &StreamTable) -> Result<()> {
     let executor = &session.executor;
     let progress = current_progress(session, stream_table)?;
     let dependencies = definition::dependencies(executor, stream_table.pgt_id);
-    check_rights(executor, stream_table, &dependencies)?;
+    check_rights(stream_table, &dependencies)?;
     let sources = catalog::as_extension(|| probe_sources(executor, &dependencies, &progress));
     let compiled = compiled::load(executor, stream_table)?;
     let constraints = Constraints::load(executor, stream_table);
@@ -207,19 +208,17 @@ fn current_progress(session: &Session, stream_table: &StreamTable) -> Result<Pro
 }
 
 /// The owner may read every used column of every source, and no row-level security filters them for him.
-fn check_rights(executor: &Executor, stream_table: &StreamTable, dependencies: &[Dependency]) -> Result<()> {
+fn check_rights(stream_table: &StreamTable, dependencies: &[Dependency]) -> Result<()> {
     // Where the query runs as it stands the server checks, view by view.
     if stream_table.runs_differentially() {
-        let missing = executor.fixed_row(
-            include_str!("../../../sql/queries/missing_rights.sql"),
-            &[Param::Int(stream_table.pgt_id), Param::Oid(stream_table.owner)],
-        );
-        if let Some(row) = missing {
+        let unreadable = dependencies.iter().find_map(|dependency| {
+            security::unreadable(dependency.relid, &dependency.columns, stream_table.owner)
+        });
+        if let Some(unreadable) = unreadable {
             return Err(Error::InsufficientPrivilege {
                 message: format!(
-                    "the owner of stream table \"{}\" may not read {}",
-                    stream_table.display_name(),
-                    row.text(0)
+                    "the owner of stream table \"{}\" may not read {unreadable}",
+                    stream_table.display_name()
                 ),
                 hint: "Grant SELECT on it (and USAGE on its schema) to the owner.".to_owned(),
             });
@@ -237,24 +236,32 @@ fn check_rights(executor: &Executor, stream_table: &StreamTable, dependencies: &
     Ok(())
 }
 
+/// Nothing on the stream table changes what the engine's statements do.
 pub fn check_hostile_objects(executor: &Executor, stream_table: &StreamTable) -> Result<()> {
-    let found = executor.fixed_row(
-        include_str!("../../../sql/queries/hostile_objects.sql"),
-        &[Param::Oid(stream_table.relid), Param::Oid(stream_table.query_view)],
-    );
-    match found {
-        None => Ok(()),
-        Some(row) => Err(Error::HostileObject { name: stream_table.display_name(), object: row.text(0) }),
-    }
+    let object = match attached::hostile(stream_table.relid, stream_table.query_view) {
+        None => return Ok(()),
+        Some(Hostile::Trigger(name)) => format!("trigger \"{name}\""),
+        Some(Hostile::Rule(rule)) => {
+            let sql = "SELECT r.rulename::pg_catalog.text FROM pg_catalog.pg_rewrite AS r \
+                       WHERE r.oid OPERATOR(pg_catalog.=) $1";
+            let name = executor.fixed_row(sql, &[Param::Oid(rule)]).map(|row| row.text(0));
+            format!("rule \"{}\"", name.unwrap_or_default())
+        }
+        Some(Hostile::ForcedRowSecurity) => "FORCE ROW LEVEL SECURITY".to_owned(),
+        Some(Hostile::Columns) => "changed column list".to_owned(),
+        Some(Hostile::Inheritance) => "inheritance".to_owned(),
+    };
+    Err(Error::HostileObject { name: stream_table.display_name(), object })
 }
 
 fn probe_sources(executor: &Executor, dependencies: &[Dependency], progress: &Progress) -> Vec<Source> {
-    dependencies
-        .iter()
-        .filter(|dependency| dependency.is_captured)
+    let captured = || dependencies.iter().filter(|dependency| dependency.is_captured);
+    let relids: Vec<u32> = captured().map(|dependency| dependency.relid).collect();
+    let mut tracked = buffer::generations_of(executor, &relids);
+    captured()
         .map(|dependency| {
             // Generations without some column this stream table reads were drained before its first snapshot.
-            let mut buffers = buffer::generations(executor, dependency.relid);
+            let mut buffers = tracked.remove(&dependency.relid).unwrap_or_default();
             buffers.retain(|buffer| dependency.columns.iter().all(|attnum| buffer.columns.contains(attnum)));
             let pending = match &progress.frontier {
                 Some(frontier) => gather::probe(executor, &buffers, dependency.relid, frontier),
@@ -319,7 +326,7 @@ fn has_sentinel(executor: &Executor, stream_table: &StreamTable) -> bool {
 }
 
 fn put_sentinel(executor: &Executor, stream_table: &StreamTable) {
-    executor.modify(
+    executor.fixed_modify(
         "INSERT INTO pgtrickle.pgt_unlogged_sentinels (pgt_id) VALUES ($1) ON CONFLICT DO NOTHING",
         &[Param::Int(stream_table.pgt_id)],
     );
@@ -340,7 +347,7 @@ fn gather_changes(
         if source.pending.rows == 0 {
             continue;
         }
-        let net = gather::consolidate(executor, &source.buffers, id, info, frontier);
+        let net = gather::consolidate(executor, &source.buffers, id, info, frontier, source.pending);
         debug_assert_eq!(executor.relation_rows(&source_delta_name(id)), Some(net));
         if net > 0 {
             changed.insert(id);

@@ -64,11 +64,11 @@ impl Next<'_> {
     fn begins(&self, executor: &Executor, stream_table: &StreamTable, planning: Planning) -> Result<bool> {
         let number = [RelationColumn { name: "k".to_owned(), ty: TypeRef::int8() }];
         security::run_as(stream_table.owner, &stream_table.settings, || {
-            executor.keep(self.round, &number, self.sql, planning);
+            executor.keep(self.round, &number, self.sql, &[], planning);
             let Some(round) = executor.first_integer(self.round) else { return Ok(false) };
             let limit = i64::from(Settings::current().recursive_max_depth);
             // Rows that leave deep rounds may always do so.
-            if limit > 0 && round > limit && executor.single_row_planned(self.grows, planning).flag(0) {
+            if limit > 0 && round > limit && executor.single_row_planned(self.grows, &[], planning).flag(0) {
                 return Err(Error::RecursionTooDeep { name: stream_table.display_name(), limit });
             }
             Ok(true)
@@ -92,14 +92,15 @@ fn run_step(
         Action::Select { into, columns, .. } if skipped => executor.keep_empty(into, columns),
         _ if skipped => {}
         Action::Select { into, columns, sql } => {
-            executor.keep(into, columns, sql, planning);
+            executor.keep(into, columns, sql, &[], planning);
         }
         Action::Append { into, sql } => {
             executor.append(into, sql, planning);
         }
         Action::Rounds { .. } => unreachable!("rounds are no single step"),
         Action::Modify { sql, expect, counts: kind } => {
-            let expected = expect.as_ref().map(|query| executor.single_row_planned(query, planning).int(0));
+            let expected =
+                expect.as_ref().map(|query| executor.single_row_planned(query, &[], planning).int(0));
             let touched = executor.modify_planned(sql, planning);
             if let Some(expected) = expected.filter(|&expected| expected != touched as i64) {
                 return Err(inconsistent(format!("{touched} rows touched where {expected} were due")));
@@ -107,7 +108,7 @@ fn run_step(
             counts.add(*kind, touched);
         }
         Action::Check { sql, message } => {
-            if executor.single_row_planned(sql, planning).flag(0) {
+            if executor.single_row_planned(sql, &[], planning).flag(0) {
                 return Err(inconsistent(message.clone()));
             }
         }

@@ -11,6 +11,7 @@ use crate::catalog::progress::Home;
 use crate::error::{Error, Result};
 use crate::pg::exec::Executor;
 use crate::pg::lock::{self, Mode};
+use crate::pg::relation;
 use crate::pg::snapshot::{self, Snapshot};
 use crate::pg::value::Param;
 use crate::pg::xact;
@@ -43,37 +44,37 @@ pub struct Member {
 
 /// Reads what a wave for these stream tables needs.
 pub fn plan(executor: &Executor, targets: &[i64]) -> WavePlan {
-    let list = |ids: &mut dyn Iterator<Item = i64>| {
-        format!("{{{}}}", ids.map(|id| id.to_string()).collect::<Vec<_>>().join(","))
-    };
-    let rows = executor.fixed_rows(
-        include_str!("../../../sql/queries/wave_members.sql"),
-        &[Param::text(list(&mut targets.iter().copied()))],
-    );
-    let members: Vec<Member> = rows
-        .iter()
-        .map(|row| Member {
-            pgt_id: row.int(0),
-            generation: row.int(1),
-            relid: row.oid(2),
-            upstream: row
-                .optional_text(3)
-                .unwrap_or_default()
-                .split(',')
-                .filter_map(|id| id.parse().ok())
-                .collect(),
-        })
-        .collect();
-    let relations = executor
-        .fixed_rows(
-            include_str!("../../../sql/queries/wave_relations.sql"),
-            &[Param::text(list(&mut members.iter().map(|member| member.pgt_id)))],
-        )
-        .iter()
-        .map(|row| row.oid(0))
-        .collect();
-    let targets = members.iter().map(|member| member.relid).collect::<BTreeSet<_>>();
-    WavePlan { members: upstream_first(members), relations, targets: targets.into_iter().collect() }
+    let mut members: BTreeMap<i64, Member> = BTreeMap::new();
+    let mut sources: BTreeSet<u32> = BTreeSet::new();
+    let mut wanted: BTreeSet<i64> = targets.iter().copied().collect();
+    // Most stream tables read tables only, and then one look is all.
+    while !wanted.is_empty() {
+        let sql = include_str!("../../../sql/queries/wave_members.sql");
+        let mut upstream = BTreeSet::new();
+        for row in executor.fixed_rows(sql, &[Param::list(&wanted)]) {
+            let member =
+                Member { pgt_id: row.int(0), generation: row.int(1), relid: row.oid(2), upstream: vec![] };
+            if relation::qualified_name(member.relid).is_none() {
+                continue;
+            }
+            let member = members.entry(member.pgt_id).or_insert(member);
+            sources.extend(row.optional_int(3).map(|source| source as u32));
+            if let Some(source) = row.optional_int(4) {
+                member.upstream.push(source);
+                upstream.insert(source);
+            }
+        }
+        wanted = upstream.into_iter().filter(|id| !members.contains_key(id)).collect();
+    }
+    let sources: BTreeSet<u32> = sources.into_iter().flat_map(relation::with_children).collect();
+    let buffers = buffer::generations_of(executor, &sources);
+    let buffers: BTreeSet<u32> = buffers.into_values().flatten().map(|buffer| buffer.relid).collect();
+    let targets = members.values().map(|member| member.relid).collect::<BTreeSet<_>>();
+    WavePlan {
+        members: upstream_first(members.into_values().collect()),
+        relations: sources.into_iter().chain(buffers).collect(),
+        targets: targets.into_iter().collect(),
+    }
 }
 
 /// The members, each after everything it reads.
@@ -169,10 +170,7 @@ pub fn fix(plan: WavePlan, initiator: Initiator) -> Result<Wave> {
 /// A wave under a given snapshot, taken after its locks.
 pub fn fix_under(snapshot: Snapshot, plan: WavePlan, initiator: Initiator) -> Wave {
     let executor = Executor::new(snapshot);
-    let row = executor
-        .fixed_row("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text", &[])
-        .expect("a function returns a row");
-    let snapshot = row.text(0).parse().expect("the server prints a pg_snapshot");
+    let snapshot = executor.snapshot().transactions();
     let home = Home::here();
     Wave { session: Session { executor, home, snapshot, initiator }, plan }
 }
@@ -180,11 +178,9 @@ pub fn fix_under(snapshot: Snapshot, plan: WavePlan, initiator: Initiator) -> Wa
 /// TRUNCATE and rewriting ALTER TABLE are not seen through a snapshot: one that is older than such a command would
 /// read an empty table.
 fn check_storage(executor: &Executor, plan: &WavePlan) -> Result<()> {
-    let list: Vec<String> =
-        plan.relations.iter().chain(&plan.targets).map(|relid| relid.to_string()).collect();
     let rewritten = executor.fixed_row(
         include_str!("../../../sql/queries/rewritten_relations.sql"),
-        &[Param::text(format!("{{{}}}", list.join(",")))],
+        &[Param::list(plan.relations.iter().chain(&plan.targets))],
     );
     match rewritten {
         None => Ok(()),

@@ -85,6 +85,8 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
     run_visible(
         Command::new("apt-get")
             .args(["-q", "-o", "Dpkg::Use-Pty=0"])
+            // Another installation, such as the daily one, does not take long.
+            .args(["-o", "DPkg::Lock::Timeout=600"])
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
             // Results of commands go to standard output; the progress of apt is no result.

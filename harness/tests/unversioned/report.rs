@@ -7,7 +7,7 @@ use pg_trickle_harness::report::{Content, Diff, QueryRun, Site, links, verdicts}
 
 /// A run of two queries, two scripts and one round of random queries.
 fn recorded() -> Result<Site> {
-    Site::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report"))
+    Site::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/unversioned/recorded"))
 }
 
 /// The first query of a site.

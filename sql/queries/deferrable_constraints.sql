@@ -1,8 +1,5 @@
--- What on stream table $1 an apply must respect: its unique and exclusion indexes, and the deferrable constraints and
--- foreign keys on it, those deferred at first apart.
+-- The deferrable constraints on stream table $1 and the foreign keys that refer to it, those deferred at first apart.
 SELECT
-    (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index AS i
-     WHERE i.indrelid OPERATOR(pg_catalog.=) $1 AND (i.indisunique OR i.indisexclusion)),
     pg_catalog.string_agg(c.name, ', '),
     pg_catalog.string_agg(c.name, ', ') FILTER (WHERE c.condeferred)
 FROM (

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use pg_trickle_core::expr::Piece;
 use pg_trickle_core::plan::{AggCall, Plan};
 use pg_trickle_core::types::{Arithmetic, Column, SourceId};
 use pg_trickle_harness::agreement::at_time;
@@ -247,16 +248,31 @@ fn has_open_choice(plan: &Plan) -> bool {
 }
 
 /// The parts of a query that stand by themselves. Whether PostgreSQL evaluates one whose rows are not asked for is a
-/// matter of its plan: beside an empty side of a join it does not look at the other one.
+/// matter of its plan: beside an empty side of a join it does not look at the other one, and for no outer row at no
+/// subquery.
 fn closed_parts(plan: &Plan) -> Vec<&Plan> {
-    let mut parts = vec![plan];
+    let mut parts: Vec<&Plan> = if looks_outward(plan, 0) { vec![] } else { vec![plan] };
     match plan {
-        // The right side looks at rows of the left one, the step at rows of the last round.
-        Plan::DependentJoin(join) => parts.extend(closed_parts(&join.left)),
+        Plan::DependentJoin(join) => {
+            parts.extend([&*join.left, &*join.right].into_iter().flat_map(closed_parts));
+        }
+        // The step looks at rows of the last round.
         Plan::Recursive(recursive) => parts.extend(closed_parts(&recursive.base)),
         _ => parts.extend(plan.children().into_iter().flat_map(closed_parts)),
     }
     parts
+}
+
+/// Whether something in a plan refers to more than the `depth` dependent joins that are around it.
+fn looks_outward(plan: &Plan, depth: u32) -> bool {
+    let is_beyond = |piece: &Piece| matches!(piece, Piece::Outer(outer, _) if *outer > depth);
+    plan.expressions().into_iter().flat_map(|expr| &expr.pieces).any(is_beyond)
+        || match plan {
+            Plan::DependentJoin(join) => {
+                looks_outward(&join.left, depth) || looks_outward(&join.right, depth + 1)
+            }
+            _ => plan.children().into_iter().any(|child| looks_outward(child, depth)),
+        }
 }
 
 /// The statements of a case so far.
