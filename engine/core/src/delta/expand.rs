@@ -20,7 +20,7 @@ pub(super) fn rule(
 ) -> Result<Option<Plan>, Unsupported> {
     let delta = differentiate(&expand.input, changed, sharing)?;
     Ok(delta.map(|delta| {
-        let input = sharing.steadied(delta, &expand.input, changed, expand.exprs());
+        let input = sharing.steadied(delta, expand.exprs());
         Plan::Expand(Expand { input: Box::new(input), ..expand.clone() })
     }))
 }

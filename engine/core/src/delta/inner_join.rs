@@ -26,19 +26,10 @@ pub(super) fn rule(
         deltas.push(differentiate(input, changed, sharing)?);
     }
     let is_used_again = deltas.iter().flatten().count() > 1;
-    let deltas: Vec<Option<Plan>> = deltas
-        .into_iter()
-        .zip(&join.inputs)
-        .map(|(delta, input)| {
-            delta.map(|delta| {
-                if is_used_again {
-                    sharing.share(delta)
-                } else {
-                    sharing.steadied(delta, input, changed, &join.predicates)
-                }
-            })
-        })
-        .collect();
+    let mut kept = |delta| {
+        if is_used_again { sharing.share(delta) } else { sharing.steadied(delta, &join.predicates) }
+    };
+    let deltas: Vec<Option<Plan>> = deltas.into_iter().map(|delta| delta.map(&mut kept)).collect();
     let mut terms = vec![];
     for (index, delta) in deltas.iter().enumerate() {
         let Some(delta) = delta else { continue };

@@ -12,7 +12,7 @@ type Rule = Result<Option<Plan>, Unsupported>;
 pub(super) fn filter(filter: &Filter, changed: &Changed, sharing: &mut Sharing) -> Rule {
     let delta = differentiate(&filter.input, changed, sharing)?;
     Ok(delta.map(|delta| {
-        let input = sharing.steadied(delta, &filter.input, changed, [&filter.predicate]);
+        let input = sharing.steadied(delta, [&filter.predicate]);
         Plan::Filter(Filter { input: Box::new(input), predicate: filter.predicate.clone() })
     }))
 }
@@ -25,7 +25,7 @@ pub(super) fn project(project: &Project, changed: &Changed, sharing: &mut Sharin
 pub(super) fn repeat(repeat: &Repeat, changed: &Changed, sharing: &mut Sharing) -> Rule {
     let delta = differentiate(&repeat.input, changed, sharing)?;
     Ok(delta.map(|delta| {
-        let input = sharing.steadied(delta, &repeat.input, changed, [&repeat.count]);
+        let input = sharing.steadied(delta, [&repeat.count]);
         Plan::Repeat(Repeat { input: Box::new(input), count: repeat.count.clone() })
     }))
 }

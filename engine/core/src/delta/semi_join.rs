@@ -22,7 +22,7 @@ pub(super) fn rule(
     let right = differentiate(&join.right, changed, sharing)?.map(|delta| sharing.share(delta));
     let mut terms = vec![];
     if let Some(delta) = left {
-        let delta = sharing.steadied(delta, &join.left, changed, &join.on);
+        let delta = sharing.steadied(delta, &join.on);
         let right = match &right {
             Some(delta) => Plan::Old(Old { new: join.right.clone(), delta: Box::new(delta.clone()) }),
             None => (*join.right).clone(),

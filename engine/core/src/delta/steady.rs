@@ -23,20 +23,15 @@ use crate::plan::{Join, OuterJoin, OuterKind, Plan, Project, SemiJoin};
 use crate::types::Column;
 
 impl Sharing {
-    /// The change `delta` of `input` as `exprs` may look at it: consolidated, if it can hold rows that cancel and one of
-    /// the expressions may raise.
-    pub(super) fn steadied<'a>(
-        &mut self,
-        delta: Plan,
-        input: &Plan,
-        changed: &Changed,
-        exprs: impl IntoIterator<Item = &'a Expr>,
-    ) -> Plan {
-        let may_raise = exprs.into_iter().any(|expr| self.may_raise(expr));
-        if may_raise && cancels(input, changed) { self.share(delta) } else { delta }
+    /// The change of the input of a condition or a function as `exprs`, its expressions, may look at it: consolidated, if
+    /// one of them may raise. Even without rows that cancel it has to be a relation by then: the server looks at a
+    /// condition as soon as it has the columns, which may be before they are joined with everything that they come with.
+    pub(super) fn steadied<'a>(&mut self, delta: Plan, exprs: impl IntoIterator<Item = &'a Expr>) -> Plan {
+        if exprs.into_iter().any(|expr| self.may_raise(expr)) { self.share(delta) } else { delta }
     }
 
-    /// The same for a projection, which looks at some of the columns only.
+    /// The same for a projection, which is computed last and looks at some of the columns only: consolidated, if there may
+    /// be rows that cancel.
     pub(super) fn steadied_projection(&mut self, delta: Plan, project: &Project, changed: &Changed) -> Plan {
         let exprs = || project.exprs.iter().map(|(expr, _)| expr);
         if !(exprs().any(|expr| self.may_raise(expr)) && cancels(&project.input, changed)) {

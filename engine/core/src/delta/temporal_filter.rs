@@ -22,7 +22,7 @@ pub(super) fn filter(filter: &Filter, changed: &Changed, sharing: &mut Sharing) 
     let delta = differentiate(&filter.input, changed, sharing)?;
     let over = |input: Plan, predicate: Expr| Plan::Filter(Filter { input: Box::new(input), predicate });
     let predicate = &filter.predicate;
-    let delta = delta.map(|delta| sharing.steadied(delta, &filter.input, changed, [predicate]));
+    let delta = delta.map(|delta| sharing.steadied(delta, [predicate]));
     let mut terms: Vec<Plan> = delta.map(|delta| over(delta, predicate.then())).into_iter().collect();
     if predicate.is_comparison_with_time() {
         // C splits into the rows that enter and those that leave.
@@ -46,7 +46,7 @@ pub(super) fn project(project: &Project, changed: &Changed, sharing: &mut Sharin
     let then: Vec<(Expr, String)> = now.iter().map(|(expr, name)| (expr.then(), name.clone())).collect();
     let crossing = crossing(&project.input, now.iter().map(|(expr, _)| expr));
     let exprs = now.iter().map(|(expr, _)| expr);
-    let delta = delta.map(|delta| sharing.steadied(delta, &project.input, changed, exprs));
+    let delta = delta.map(|delta| sharing.steadied(delta, exprs));
     let mut terms: Vec<Plan> = delta.map(|delta| over(delta, then.clone())).into_iter().collect();
     terms.push(over(crossing.clone(), now));
     terms.push(Plan::Negate(Box::new(over(crossing, then))));
