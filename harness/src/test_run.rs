@@ -44,10 +44,14 @@ const THREADS_VARIABLE: &str = "NEXTEST_TEST_THREADS";
 /// Proptest's own variable for the seed of random tests.
 const SEED_VARIABLE: &str = "PROPTEST_RNG_SEED";
 
-/// How far random tests with a server go on all versions but the newest: no rule depends on the version, so what they
-/// find they find there too. Each is set unless the caller has set it.
-const OLDER_VERSIONS: [(&str, &str); 3] =
-    [("PROPTEST_CASES", "15"), ("PG_TRICKLE_BATCHES", "8"), ("PG_TRICKLE_FRONTIER_REFRESHES", "120")];
+/// How far random and bulk tests with a server go on all versions but the newest: no rule depends on the version, so what
+/// they find they find there too. Each is set unless the caller has set it.
+const OLDER_VERSIONS: [(&str, &str); 4] = [
+    ("PG_TRICKLE_BULK_ROWS", "25000"),
+    ("PROPTEST_CASES", "15"),
+    ("PG_TRICKLE_BATCHES", "8"),
+    ("PG_TRICKLE_FRONTIER_REFRESHES", "120"),
+];
 
 /// Tests that are made on the newest version only: how many rows a program reads depends on the program.
 const NEWEST_ONLY: &str = "test(/^(work_bound|window_work|recursion_work)::/)";

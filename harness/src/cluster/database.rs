@@ -2,13 +2,39 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use postgres::{Client, NoTls};
 
 use super::selection::{DEFAULT_MAJOR, wanted_backend, wanted_majors};
 use super::{Cluster, ClusterOptions, LocalCluster, SharedCluster, StartedCluster};
 use crate::package::Server;
 use crate::provision::plan::{self, Supply, Version};
+
+const EMPTY: &str = "
+    DO $$
+    DECLARE
+        name text;
+    BEGIN
+        LOOP
+            SELECT format('%I.%I', pgt_schema, pgt_name) INTO name FROM pgtrickle.pgt_stream_tables LIMIT 1;
+            EXIT WHEN NOT FOUND;
+            PERFORM pgtrickle.drop_stream_table(name, true);
+        END LOOP;
+    END
+    $$;
+    DROP SCHEMA public CASCADE;
+    CREATE SCHEMA public AUTHORIZATION pg_database_owner;
+    GRANT USAGE ON SCHEMA public TO PUBLIC";
+
+/// Tables and sequences that stream tables have of their own, and rows about them.
+const LEFT_BEHIND: &str = "
+    SELECT string_agg(what, ', ' ORDER BY what) FROM (
+        SELECT oid::regclass::text AS what FROM pg_class
+        WHERE relnamespace IN ('pgtrickle_state'::regnamespace, 'pgtrickle_changes'::regnamespace)
+        UNION ALL SELECT format('dependency on %s', source_relid) FROM pgtrickle.pgt_dependencies
+        UNION ALL SELECT format('buffer of %s', source_relid) FROM pgtrickle.pgt_change_tracking
+        UNION ALL SELECT format('progress of %s', pgt_id) FROM pgtrickle.pgt_progress
+    ) AS found";
 
 /// A database of a test's own, with the extension created in it. Dropped with its value.
 pub struct TestDatabase {
@@ -50,6 +76,22 @@ impl TestDatabase {
         self.cluster.conninfo(&self.name)
     }
 
+    /// Drops every stream table and the schema `public`, so that the database is as new; fails if the extension leaves
+    /// something behind.
+    pub fn empty(&self) -> Result<()> {
+        let mut session = self.connect()?;
+        session.batch_execute(EMPTY).context("cannot empty the database")?;
+        // What a creation that was rolled back has captured is for the scheduler to find, which may take its time.
+        session.batch_execute("SELECT pgtrickle.collect_changes()")?;
+        let left: Option<String> = session.query_one(LEFT_BEHIND, &[])?.get(0);
+        ensure!(
+            left.is_none(),
+            "left behind by stream tables that were dropped: {}",
+            left.unwrap_or_default()
+        );
+        Ok(())
+    }
+
     /// Name of the database.
     pub fn name(&self) -> &str {
         &self.name
@@ -61,21 +103,15 @@ impl TestDatabase {
     }
 
     fn remove(&self) -> Result<()> {
-        // A prepared transaction that a failed test left keeps the database from being dropped.
-        let mut session = self.connect()?;
-        let prepared = session.query(
-            "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = pg_catalog.current_database()",
-            &[],
-        )?;
-        for row in prepared {
-            let gid: String = row.get(0);
-            session.batch_execute(&format!("ROLLBACK PREPARED '{}'", gid.replace('\'', "''")))?;
-        }
-        drop(session);
-        self.cluster
-            .connect("postgres")?
-            .batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name))?;
-        Ok(())
+        self.cluster.administer(&mut |session| {
+            // A prepared transaction that a failed test left keeps the database from being dropped.
+            let prepared = "SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1";
+            for row in session.query(prepared, &[&self.name])? {
+                let gid: String = row.get(0);
+                self.connect()?.batch_execute(&format!("ROLLBACK PREPARED '{}'", gid.replace('\'', "''")))?;
+            }
+            Ok(session.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name))?)
+        })
     }
 }
 

@@ -171,10 +171,16 @@ pub trait Cluster: Send + Sync {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         // Test processes share a server, so the process's own number is part of the name.
         let name = format!("t_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        self.connect("postgres")?
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .with_context(|| format!("cannot create database {name}"))?;
+        self.administer(&mut |session| {
+            let created = session.batch_execute(&format!("CREATE DATABASE {name}"));
+            created.with_context(|| format!("cannot create database {name}"))
+        })?;
         Ok(name)
+    }
+
+    /// Does something in a session with the database `postgres`.
+    fn administer(&self, task: &mut dyn FnMut(&mut Client) -> Result<()>) -> Result<()> {
+        task(&mut self.connect("postgres")?)
     }
 
     /// A shell line that opens `psql` on a database.

@@ -1,8 +1,11 @@
 //! A cluster that another process runs: what a test sees of the server that `harness test` started for all tests.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
+use postgres::Client;
 use serde::{Deserialize, Serialize};
 
 use super::local::{PORT, tail_of};
@@ -81,6 +84,18 @@ impl Cluster for SharedCluster {
 
     fn start(&self) -> Result<()> {
         bail!("this server is run by another process")
+    }
+
+    /// In a session that the process keeps: to begin one takes longer than most of what is done in it.
+    fn administer(&self, task: &mut dyn FnMut(&mut Client) -> Result<()>) -> Result<()> {
+        static SESSIONS: Mutex<BTreeMap<String, Client>> = Mutex::new(BTreeMap::new());
+        let server = self.conninfo("postgres");
+        let mut sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, session| !session.is_closed());
+        if !sessions.contains_key(&server) {
+            sessions.insert(server.clone(), self.connect("postgres")?);
+        }
+        task(sessions.get_mut(&server).context("the session is there")?)
     }
 
     fn log_tail(&self, lines: usize) -> String {

@@ -16,6 +16,7 @@ mod judge;
 mod rewrite;
 mod session;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -101,8 +102,17 @@ fn run_judged(judge: &Arc<Mutex<Judge>>, database: &TestDatabase, path: &Path) -
 
 /// Extensions that the installation offers: a script may need one that not every package of PostgreSQL brings.
 fn extensions(database: &TestDatabase) -> Result<Vec<String>> {
+    // By server: to look takes a session and reads a folder of files.
+    static KNOWN: Mutex<BTreeMap<String, Vec<String>>> = Mutex::new(BTreeMap::new());
+    let server = database.cluster().conninfo("postgres");
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(extensions) = known.get(&server) {
+        return Ok(extensions.clone());
+    }
     let rows = database.connect()?.query("SELECT name::text FROM pg_catalog.pg_available_extensions", &[])?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let extensions: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    known.insert(server, extensions.clone());
+    Ok(extensions)
 }
 
 /// Runs scripts one after the other, each in a fresh database, and reports all failures together.

@@ -11,7 +11,8 @@ use pg_trickle_harness::agreement;
 use pg_trickle_harness::cluster::test_database;
 use postgres::Client;
 
-const ROWS: i32 = 100_000;
+/// Rows of a table, unless `PG_TRICKLE_BULK_ROWS` says otherwise.
+const ROWS_DEFAULT: i32 = 100_000;
 
 /// Statements, with `{t}` for the table. Those that belong to one transaction are in one entry.
 const STATEMENTS: &[(&str, &str)] = &[
@@ -70,10 +71,11 @@ const STATEMENTS: &[(&str, &str)] = &[
 fn bulk_statements_are_captured_exactly() -> Result<()> {
     let database = test_database()?;
     let mut session = database.connect()?;
+    let rows = std::env::var("PG_TRICKLE_BULK_ROWS").map_or(Ok(ROWS_DEFAULT), |text| text.parse())?;
     for table in ["bare", "captured"] {
         session.batch_execute(&format!(
             "CREATE TABLE {table} (k int PRIMARY KEY, g int, v int, unread text);
-             INSERT INTO {table} SELECT i, i % 100, i, 'u' FROM generate_series(1, {ROWS}) i;"
+             INSERT INTO {table} SELECT i, i % 100, i, 'u' FROM generate_series(1, {rows}) i;"
         ))?;
     }
     session.batch_execute(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use pg_trickle_harness::cluster::test_database;
+use pg_trickle_harness::cluster::{TestDatabase, test_database};
 use pg_trickle_harness::isolation::{Level, Spec, run_permutation};
 
 /// Runs one file and reports all failures of it together.
@@ -13,17 +13,22 @@ fn run(name: &str) -> Result<()> {
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
     let spec = Spec::parse(&text).with_context(|| name.to_owned())?;
     let mut failures = 0;
+    // To make a database takes longer than most permutations.
+    let mut emptied: Option<TestDatabase> = None;
     for permutation in &spec.permutations {
         for level in Level::ALL.into_iter().filter(|level| permutation.applies(*level)) {
-            let database = test_database()?;
-            if let Err(error) = run_permutation(&database, &spec, permutation, level) {
+            let database = emptied.take().map_or_else(test_database, Ok)?;
+            let outcome = run_permutation(&database, &spec, permutation, level);
+            if let Err(error) = outcome.and_then(|()| database.empty()) {
                 failures += 1;
                 eprintln!(
                     "FAILED {name}:{} at {level}: permutation {}\n{error:#}\n",
                     permutation.line,
                     permutation.text()
                 );
+                continue;
             }
+            emptied = Some(database);
         }
     }
     ensure!(failures == 0, "{failures} runs of {name} failed");
