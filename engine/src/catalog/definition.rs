@@ -133,6 +133,11 @@ pub struct Dependency {
     pub pgt_id: Option<i64>,
 }
 
+/// A key of positions (from 0) as `key_columns` stores it, of attribute numbers.
+pub fn key_param(key: Option<&[usize]>) -> Param {
+    key.map_or(Param::NullText, |key| Param::list(key.iter().map(|position| position + 1)))
+}
+
 /// Parses `1,2,3`.
 pub fn numbers(text: &str) -> Vec<i16> {
     text.split(',').filter(|part| !part.is_empty()).filter_map(|part| part.parse().ok()).collect()

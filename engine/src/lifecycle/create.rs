@@ -377,10 +377,7 @@ fn register(
         .iter()
         .filter_map(|name| security::setting(name).map(|value| (*name, value)))
         .collect();
-    let key = row.shape.key.as_ref().map(|key| {
-        let attnums: Vec<String> = key.iter().map(|position| (position + 1).to_string()).collect();
-        format!("{{{}}}", attnums.join(","))
-    });
+    let key = definition::key_param(row.shape.key.as_deref());
     let functions: Vec<&str> = analyzed.functions.iter().map(|function| function.name.as_str()).collect();
     let downgrade = support
         .maintenance
@@ -400,7 +397,7 @@ fn register(
             Param::text(if support.maintenance.is_ok() { "DIFFERENTIAL" } else { "FULL" }),
             Param::optional_text(downgrade.as_deref()),
             Param::text(json(&settings)),
-            Param::optional_text(key.as_deref()),
+            key,
             Param::text(json(row.state_tables)),
             Param::Bool(support.is_captured),
             Param::text(json(&functions)),

@@ -4,7 +4,7 @@
 //! stream table and the states of its stages no longer fit; they are made anew before the refresh goes on.
 
 use crate::catalog;
-use crate::catalog::definition::StreamTable;
+use crate::catalog::definition::{self, StreamTable};
 use crate::lifecycle::create;
 use crate::pg::exec::Executor;
 use crate::pg::spi;
@@ -51,16 +51,13 @@ pub fn reindex(executor: &Executor, stream_table: &StreamTable, shape: &TableSha
         spi::ddl_all(indexes.iter().map(|row| format!("DROP INDEX {}", row.text(0))));
         spi::ddl_all(maintain::table_ddl(shape, &stream_table.names()));
     });
-    let key = shape.key.as_ref().map(|key| {
-        let attnums: Vec<String> = key.iter().map(|position| (position + 1).to_string()).collect();
-        format!("{{{}}}", attnums.join(","))
-    });
+    let key = definition::key_param(shape.key.as_deref());
     catalog::as_extension(|| {
         executor.modify(
             "UPDATE pgtrickle.pgt_definitions SET key_columns = $2::pg_catalog.int2[], \
                  generation = generation OPERATOR(pg_catalog.+) 1 \
              WHERE pgt_id OPERATOR(pg_catalog.=) $1",
-            &[Param::Int(stream_table.pgt_id), Param::optional_text(key.as_deref())],
+            &[Param::Int(stream_table.pgt_id), key],
         )
     });
 }

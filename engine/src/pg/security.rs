@@ -108,21 +108,24 @@ pub fn unreadable(relid: u32, columns: &[i16], role: u32) -> Option<String> {
     let (relation, role) = (pg_sys::Oid::from(relid), pg_sys::Oid::from(role));
     let select = pg_sys::ACL_SELECT as pg_sys::AclMode;
     let granted = |result| result == pg_sys::AclResult::ACLCHECK_OK;
-    let name = super::relation::qualified_name(relid)?;
+    let name = || super::relation::qualified_name(relid);
     // SAFETY: syscache lookups; what does not exist is reported as missing.
     unsafe {
         let schema = pg_sys::get_rel_namespace(relation);
+        if schema == pg_sys::InvalidOid {
+            return None;
+        }
         let usage = pg_sys::ACL_USAGE as pg_sys::AclMode;
         if !granted(pg_sys::object_aclcheck(pg_sys::NamespaceRelationId, schema, role, usage)) {
-            return Some(name);
+            return name();
         }
         if granted(pg_sys::pg_class_aclcheck(relation, role, select)) {
             return None;
         }
         if columns.is_empty() {
             let any = pg_sys::AclMaskHow::ACLMASK_ANY;
-            return (!granted(pg_sys::pg_attribute_aclcheck_all(relation, role, select, any)))
-                .then_some(name);
+            let is_denied = !granted(pg_sys::pg_attribute_aclcheck_all(relation, role, select, any));
+            return if is_denied { name() } else { None };
         }
         let is_denied = |attnum: i16| {
             let mut is_missing = false;
@@ -132,7 +135,7 @@ pub fn unreadable(relid: u32, columns: &[i16], role: u32) -> Option<String> {
         let denied = columns.iter().copied().find(|&attnum| is_denied(attnum))?;
         let column = pg_sys::get_attname(relation, denied, false);
         let column = std::ffi::CStr::from_ptr(column).to_string_lossy();
-        Some(format!("column \"{column}\" of {name}"))
+        Some(format!("column \"{column}\" of {}", name()?))
     }
 }
 

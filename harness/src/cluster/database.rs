@@ -10,6 +10,7 @@ use super::{Cluster, ClusterOptions, LocalCluster, SharedCluster, StartedCluster
 use crate::package::Server;
 use crate::provision::plan::{self, Supply, Version};
 
+/// Leaves roles and other schemas alone, which isolation specs do not make.
 const EMPTY: &str = "
     DO $$
     DECLARE

@@ -3,7 +3,8 @@
 //! Where both sides of an operator changed, its change is a sum of terms, and a row of one term may be taken back by
 //! another: `dL anti Old(R)` holds a left row that arrives together with its match, and the flip of that match takes it
 //! back. Such a row is in neither state. The server would never evaluate a scalar subquery for it, nor a division, and
-//! for the rows that are in a state it has. So where cancelling is possible, the change is consolidated before
+//! for the rows that are in a state it has. So where cancelling is possible, and before a condition
+//! always, since the server is free to look at one before it joins, the change is consolidated before
 //!
 //! - an expression that checks the number of rows of a scalar subquery (`design-review.md` 7.2);
 //! - in a careful change, which is tried after another has raised, any expression that is more than a column.
