@@ -183,11 +183,9 @@ impl State {
             if batch > 0 && batch < BATCHES {
                 world.advance(&mut changes);
             }
-            for (index, relation) in world.relations.iter().enumerate() {
-                // The last batch takes back the one before it.
-                let delta = if batch == BATCHES { relation.delta.negated() } else { relation.delta.clone() };
-                script.change(index, relation, &delta)?;
-            }
+            // The last batch takes back the one before it.
+            let forward = batch < BATCHES;
+            script.change_all(&world, forward)?;
             if script.session.rows(&query).is_err() {
                 return Ok(());
             }
@@ -198,8 +196,10 @@ impl State {
             self.changed += usize::from(after != before);
             before = after;
             if let Err(error) = script.maintained_by_changes() {
-                let parts = closed_parts(&plan);
-                if parts.iter().any(|part| script.raises(&sql::query(part, &columns))) {
+                let parts: Vec<String> =
+                    closed_parts(&plan).into_iter().map(|part| sql::query(part, &columns)).collect();
+                // A change is looked for in the rows before it as in those after it.
+                if script.raises_any(&parts) || script.raised_any_before(&parts, &world, forward)? {
                     self.raising += 1;
                     return Ok(());
                 }
@@ -298,6 +298,15 @@ impl Script<'_> {
         format!("after\n{};\n", statements.join(";\n"))
     }
 
+    /// Changes every table by its Z-set, or takes that back.
+    fn change_all(&mut self, world: &World, forward: bool) -> Result<()> {
+        for (index, relation) in world.relations.iter().enumerate() {
+            let delta = if forward { relation.delta.clone() } else { relation.delta.negated() };
+            self.change(index, relation, &delta)?;
+        }
+        Ok(())
+    }
+
     /// Changes a table as its Z-set says: rows deleted, updated where one row takes the place of another, inserted.
     fn change(&mut self, index: usize, relation: &Relation, delta: &ZSet) -> Result<()> {
         let mut appearing: Vec<(&Row, i64)> = delta.iter().filter(|(_, weight)| *weight > 0).collect();
@@ -343,6 +352,31 @@ impl Script<'_> {
             // Cardinality violations and data exceptions.
             error.is_some_and(|error| error.sqlstate.starts_with("21") || error.sqlstate.starts_with("22"))
         })
+    }
+
+    fn raises_any(&mut self, queries: &[String]) -> bool {
+        queries.iter().any(|query| self.raises(query))
+    }
+
+    /// Whether the server failed on the data of one of the queries before the last changes, which are not among the
+    /// statements of the case while they are undone.
+    fn raised_any_before(&mut self, queries: &[String], world: &World, forward: bool) -> Result<bool> {
+        let told = self.done.len();
+        self.run("BEGIN")?;
+        let mut undo_and_look = || -> Result<bool> {
+            self.change_all(world, !forward)?;
+            let mut raised = false;
+            for query in queries {
+                self.run("SAVEPOINT part")?;
+                raised |= self.raises(query);
+                self.run("ROLLBACK TO SAVEPOINT part")?;
+            }
+            Ok(raised)
+        };
+        let raised = undo_and_look();
+        self.run("ROLLBACK")?;
+        self.done.truncate(told);
+        raised
     }
 
     /// The last refresh took the changes, and not the query itself as it does when the changes raise.
