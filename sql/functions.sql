@@ -36,6 +36,23 @@ REVOKE ALL ON FUNCTION pgtrickle.capture() FROM PUBLIC;
 COMMENT ON FUNCTION pgtrickle.capture() IS
     'Records what a statement changed in the change buffer of the source whose OID is the argument.';
 
+CREATE FUNCTION pgtrickle.catalog_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'pgt_catalog_changed';
+REVOKE ALL ON FUNCTION pgtrickle.catalog_changed() FROM PUBLIC;
+COMMENT ON FUNCTION pgtrickle.catalog_changed() IS
+    'Makes every session forget what it knows of stream tables, when the statement''s transaction commits.';
+
+CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgtrickle.pgt_definitions
+    FOR EACH STATEMENT EXECUTE FUNCTION pgtrickle.catalog_changed();
+CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgtrickle.pgt_dependencies
+    FOR EACH STATEMENT EXECUTE FUNCTION pgtrickle.catalog_changed();
+CREATE TRIGGER catalog_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON pgtrickle.pgt_change_tracking
+    FOR EACH STATEMENT EXECUTE FUNCTION pgtrickle.catalog_changed();
+-- Also where rows arrive by replication or a restore.
+ALTER TABLE pgtrickle.pgt_definitions ENABLE ALWAYS TRIGGER catalog_changed;
+ALTER TABLE pgtrickle.pgt_dependencies ENABLE ALWAYS TRIGGER catalog_changed;
+ALTER TABLE pgtrickle.pgt_change_tracking ENABLE ALWAYS TRIGGER catalog_changed;
+
 -- A row of a change buffer is pending for a frontier (snapshot, own_xid, consumed) iff this is true. The frontier's
 -- snapshot counts own_xid as in progress; of its rows those up to change_id `consumed` are consumed.
 CREATE FUNCTION pgtrickle.pending(

@@ -1,9 +1,8 @@
 //! Manual refresh.
 
 use crate::catalog::definition;
+use crate::catalog::known;
 use crate::error::{OrReport, Result};
-use crate::pg::exec::Executor;
-use crate::pg::snapshot::Snapshot;
 use crate::refresh::Initiator;
 use crate::refresh::wave::{self, OnFailure, Options};
 use pgrx::prelude::*;
@@ -15,9 +14,9 @@ fn refresh_stream_table(name: Option<&str>) {
 }
 
 fn refresh(name: Option<&str>) -> Result<()> {
-    let stream_table = definition::resolve(&Executor::new(Snapshot::for_refresh()), "name", name)?;
-    definition::check_owner(&stream_table)?;
-    let targets = [stream_table.pgt_id];
+    let known = known::resolve("name", name, known::fixed_view().as_ref())?;
+    definition::check_owner(&known.stream_table)?;
+    let targets = [known.stream_table.pgt_id];
     let wave = wave::begin(&targets, Initiator::Manual)?;
     wave.run(&targets, Options { on_failure: OnFailure::Raise, force: false })?;
     Ok(())

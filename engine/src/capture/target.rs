@@ -21,7 +21,9 @@ pub fn find(source: u32, member: u32) -> Option<Target> {
     catalog::as_extension(|| {
         let executor = Executor::new(Snapshot::latest());
         let current = buffer::generations(&executor, source).into_iter().find(|buffer| buffer.is_current)?;
-        if !install::tree(&executor, source).iter().any(|known| known.relid == member) {
+        // A new session asks this at its first change, mostly of the source itself.
+        let is_part = || install::tree(&executor, source).iter().any(|known| known.relid == member);
+        if member != source && !is_part() {
             return None;
         }
         let sequence = relation::find("pgtrickle_changes", &buffer::sequence_relation(source))?;

@@ -169,11 +169,15 @@ pub fn dependencies(executor: &Executor, pgt_id: i64) -> Vec<Dependency> {
 
 /// The stream table a user names.
 pub fn resolve(executor: &Executor, argument: &'static str, name: Option<&str>) -> Result<StreamTable> {
+    let relid = named_relation(argument, name)?;
+    by_relid(executor, relid)
+        .ok_or_else(|| Error::NotAStreamTable { name: name.unwrap_or_default().to_owned() })
+}
+
+/// The relation that a user names as a stream table.
+pub fn named_relation(argument: &'static str, name: Option<&str>) -> Result<u32> {
     let name = name.ok_or(Error::NullArgument { argument })?;
-    let relid = QualifiedName::parse(name)
-        .lookup()
-        .ok_or_else(|| Error::NoSuchStreamTable { name: name.to_owned() })?;
-    by_relid(executor, relid).ok_or_else(|| Error::NotAStreamTable { name: name.to_owned() })
+    QualifiedName::parse(name).lookup().ok_or_else(|| Error::NoSuchStreamTable { name: name.to_owned() })
 }
 
 /// The stream table that is this relation.

@@ -1,6 +1,7 @@
 //! The catalog as typed rows. One statement per file in `sql/queries`.
 
 pub mod definition;
+pub mod known;
 pub mod meaning;
 pub mod progress;
 

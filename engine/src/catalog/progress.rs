@@ -16,6 +16,8 @@ pub struct Progress {
     pub is_foreign: bool,
     pub state_is_valid: bool,
     pub needs_reinit: bool,
+    /// Some DDL on a source is not consumed by the frontier.
+    pub is_altered: bool,
 }
 
 /// Which cluster and database a frontier belongs to.
@@ -47,6 +49,7 @@ pub fn load(executor: &Executor, pgt_id: i64, home: Home) -> Option<Progress> {
         is_foreign,
         state_is_valid: row.flag(7),
         needs_reinit: row.flag(8),
+        is_altered: row.flag(14),
     })
 }
 

@@ -9,6 +9,7 @@ use crate::analyze;
 use crate::capture::install::{self, Wanted};
 use crate::catalog;
 use crate::catalog::definition::{self, Mode};
+use crate::catalog::known;
 use crate::catalog::meaning;
 use crate::error::{Error, Result};
 use crate::guc::Settings;
@@ -440,15 +441,16 @@ fn register(
 /// Refreshes upstream stream tables and fills the new one, all under one new snapshot.
 fn populate(born: &Born, wanted: &[Wanted]) -> Result<()> {
     let upstream: Vec<i64> = wanted.iter().filter_map(|wanted| wanted.stream_table).collect();
-    let plan = wave::plan(&Executor::new(Snapshot::latest()), &[born.pgt_id]);
-    let upstream_plan = wave::plan(&Executor::new(Snapshot::latest()), &upstream);
+    let plan = wave::plan(&[born.pgt_id], None);
+    let upstream_plan = wave::plan(&upstream, None);
     let _ = wave::lock(&plan, true);
     // Whatever the isolation level: the transaction's own snapshot may be older than capture.
     let wave = wave::fix_under(Snapshot::latest(), upstream_plan, Initiator::Initial);
     wave.run(&upstream, Options { on_failure: OnFailure::Raise, force: false })?;
-    let stream_table = definition::load(&wave.session.executor, born.pgt_id)
+    let known = known::read(&wave.session.executor, born.pgt_id)
         .ok_or_else(|| Error::NoSuchStreamTable { name: born.names.stream_table.clone() })?;
-    member::populate(&wave.session, &stream_table)?;
+    let stream_table = &known.stream_table;
+    member::populate(&wave.session, &known)?;
     // The first changes come before autovacuum does; without statistics they would meet bad plans.
     let filled = stream_table.state_tables.iter().chain([&born.names.stream_table]);
     catalog::ddl_as_extension(|| spi::ddl_all(filled.map(|table| format!("ANALYZE {table}"))));

@@ -5,6 +5,9 @@
 //! watches the relations and types that the definition leads to and the schemas there are, and only those. Functions,
 //! operators, their classes and collations change rarely; a change of any of them counts for everything.
 
+use crate::catalog;
+use crate::pg::fmgr::{finfo, trigger_data};
+use crate::pg::relation;
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
@@ -146,4 +149,20 @@ unsafe extern "C-unwind" fn schema_changed(_argument: pg_sys::Datum, _cache: i32
 #[pg_guard]
 unsafe extern "C-unwind" fn catalog_changed(_argument: pg_sys::Datum, _cache: i32, _hash: u32) {
     note(None);
+}
+
+finfo!(pg_finfo_pgt_catalog_changed);
+
+/// `pgtrickle.catalog_changed()`: announces that rows of the extension's catalog have changed, as the server announces a
+/// change of a relation: to this session at its next command, to others when the transaction commits.
+///
+/// # Safety
+/// Called by the trigger manager.
+#[pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn pgt_catalog_changed(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
+    // SAFETY: the server calls it so.
+    unsafe { trigger_data(fcinfo, "catalog_changed") };
+    relation::invalidate(catalog::definitions_relation());
+    pg_sys::Datum::from(0usize)
 }

@@ -174,6 +174,13 @@ pub fn with_children(relid: u32) -> Vec<u32> {
     node::oids(all).into_iter().map(pg_sys::Oid::to_u32).collect()
 }
 
+/// The schema of a relation; None if the relation does not exist.
+pub fn schema_of(relid: u32) -> Option<u32> {
+    // SAFETY: a syscache lookup.
+    let schema = unsafe { pg_sys::get_rel_namespace(pg_sys::Oid::from(relid)) };
+    (schema != pg_sys::InvalidOid).then(|| schema.to_u32())
+}
+
 /// Makes every backend forget what it knows of a relation, when this transaction commits; this one at its next command.
 pub fn invalidate(relid: u32) {
     // SAFETY: raises if the relation does not exist.

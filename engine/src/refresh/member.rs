@@ -2,7 +2,8 @@
 
 use crate::capture::buffer::{self, Buffer};
 use crate::catalog;
-use crate::catalog::definition::{self, Dependency, StreamTable};
+use crate::catalog::definition::{Dependency, StreamTable};
+use crate::catalog::known::{self, Known};
 use crate::catalog::progress::{self, Home, Outcome, Progress};
 use crate::error::{Error, Result};
 use crate::lifecycle::{redefine, rekey};
@@ -52,38 +53,34 @@ struct Source {
 }
 
 /// Brings one stream table to the session's snapshot. With `force` the table is recomputed whatever is pending.
-pub fn refresh(session: &Session, stream_table: &StreamTable, force: bool) -> Result<Refreshed> {
-    refresh_because(session, stream_table, force.then_some("reinitialization asked for"))
+pub fn refresh(session: &Session, known: &Known, force: bool) -> Result<Refreshed> {
+    refresh_because(session, known, force.then_some("reinitialization asked for"))
 }
 
 /// Why a stream table is recomputed whose contents were made under another definition.
 const REDEFINED: &str = "function replaced or view redefined";
 
 /// The same, with the reason to recompute that the caller has.
-fn refresh_because(
-    session: &Session,
-    stream_table: &StreamTable,
-    forced: Option<&'static str>,
-) -> Result<Refreshed> {
+fn refresh_because(session: &Session, known: &Known, forced: Option<&'static str>) -> Result<Refreshed> {
     let started = Instant::now();
     let executor = &session.executor;
+    let stream_table = &known.stream_table;
     let progress = current_progress(session, stream_table)?;
     if let Some(fingerprint) = redefine::changed_fingerprint(stream_table) {
         redefine::adopt(executor, stream_table, &fingerprint)?;
         let renewed = reloaded(executor, stream_table)?;
         let refreshed = refresh_because(session, &renewed, Some(REDEFINED))?;
-        redefine::settle(executor, &renewed)?;
+        redefine::settle(executor, &renewed.stream_table)?;
         return Ok(refreshed);
     }
-    let dependencies = definition::dependencies(executor, stream_table.pgt_id);
-    check_rights(stream_table, &dependencies)?;
+    check_rights(known)?;
     check_hostile_objects(executor, stream_table)?;
-    let sources = catalog::as_extension(|| probe_sources(executor, &dependencies, &progress));
-    let unlogged = reads_unlogged(&dependencies);
+    let sources = catalog::as_extension(|| probe_sources(executor, known, &progress));
+    let unlogged = reads_unlogged(&known.dependencies);
     let reason = if unlogged && !has_sentinel(executor, stream_table) {
         Some("an unlogged source may have been emptied by a crash")
     } else {
-        reason_to_recompute(session, stream_table, &progress, &sources, forced)
+        reason_to_recompute(&progress, &sources, forced)
     };
     let is_pending = sources.iter().any(|source| source.pending.rows > 0);
     let positions = sources
@@ -139,26 +136,26 @@ fn refresh_because(
     Ok(Refreshed { action: task.action, counts, positions })
 }
 
-fn reloaded(executor: &Executor, stream_table: &StreamTable) -> Result<StreamTable> {
-    definition::load(executor, stream_table.pgt_id)
+fn reloaded(executor: &Executor, stream_table: &StreamTable) -> Result<Known> {
+    known::read(executor, stream_table.pgt_id)
         .ok_or_else(|| Error::NoSuchStreamTable { name: stream_table.display_name() })
 }
 
 /// Fills a new, empty stream table and stores its first frontier.
-pub fn populate(session: &Session, stream_table: &StreamTable) -> Result<()> {
+pub fn populate(session: &Session, known: &Known) -> Result<()> {
     let started = Instant::now();
     let executor = &session.executor;
+    let stream_table = &known.stream_table;
     let progress = current_progress(session, stream_table)?;
-    let dependencies = definition::dependencies(executor, stream_table.pgt_id);
-    check_rights(stream_table, &dependencies)?;
-    let sources = catalog::as_extension(|| probe_sources(executor, &dependencies, &progress));
+    check_rights(known)?;
+    let sources = catalog::as_extension(|| probe_sources(executor, known, &progress));
     let compiled = compiled::load(executor, stream_table)?;
     let constraints = Constraints::load(executor, stream_table);
     let (task, counts) =
         Choice { stream_table, compiled: &compiled, constraints: &constraints }.populate(executor)?;
     catalog::as_extension(|| {
         finish(session, stream_table, &progress, &sources, &task, counts, started);
-        if reads_unlogged(&dependencies) {
+        if reads_unlogged(&known.dependencies) {
             put_sentinel(executor, stream_table);
         }
     });
@@ -208,7 +205,8 @@ fn current_progress(session: &Session, stream_table: &StreamTable) -> Result<Pro
 }
 
 /// The owner may read every used column of every source, and no row-level security filters them for him.
-fn check_rights(stream_table: &StreamTable, dependencies: &[Dependency]) -> Result<()> {
+fn check_rights(known: &Known) -> Result<()> {
+    let (stream_table, dependencies) = (&known.stream_table, &known.dependencies);
     // Where the query runs as it stands the server checks, view by view.
     if stream_table.runs_differentially() {
         let unreadable = dependencies.iter().find_map(|dependency| {
@@ -254,15 +252,13 @@ pub fn check_hostile_objects(executor: &Executor, stream_table: &StreamTable) ->
     Err(Error::HostileObject { name: stream_table.display_name(), object })
 }
 
-fn probe_sources(executor: &Executor, dependencies: &[Dependency], progress: &Progress) -> Vec<Source> {
-    let captured = || dependencies.iter().filter(|dependency| dependency.is_captured);
-    let relids: Vec<u32> = captured().map(|dependency| dependency.relid).collect();
-    let mut tracked = buffer::generations_of(executor, &relids);
-    captured()
+fn probe_sources(executor: &Executor, known: &Known, progress: &Progress) -> Vec<Source> {
+    known
+        .dependencies
+        .iter()
+        .filter(|dependency| dependency.is_captured)
         .map(|dependency| {
-            // Generations without some column this stream table reads were drained before its first snapshot.
-            let mut buffers = tracked.remove(&dependency.relid).unwrap_or_default();
-            buffers.retain(|buffer| dependency.columns.iter().all(|attnum| buffer.columns.contains(attnum)));
+            let buffers = known.buffers.get(&dependency.relid).cloned().unwrap_or_default();
             let pending = match &progress.frontier {
                 Some(frontier) => gather::probe(executor, &buffers, dependency.relid, frontier),
                 None => Pending::default(),
@@ -280,15 +276,13 @@ fn probe_sources(executor: &Executor, dependencies: &[Dependency], progress: &Pr
 
 /// Why the stream table must be recomputed whatever its mode, if it must.
 fn reason_to_recompute(
-    session: &Session,
-    stream_table: &StreamTable,
     progress: &Progress,
     sources: &[Source],
     forced: Option<&'static str>,
 ) -> Option<&'static str> {
-    let Some(frontier) = &progress.frontier else {
+    if progress.frontier.is_none() {
         return Some(if progress.is_foreign { "frontier of another cluster" } else { "not populated" });
-    };
+    }
     if forced.is_some() {
         return forced;
     }
@@ -298,15 +292,7 @@ fn reason_to_recompute(
     if sources.iter().any(|source| source.pending.has_marker) {
         return Some("source truncated");
     }
-    let invalidated = session.executor.fixed_row(
-        include_str!("../../../sql/queries/invalidated.sql"),
-        &[
-            Param::Int(stream_table.pgt_id),
-            Param::text(frontier.snapshot.to_string()),
-            Param::text(frontier.own_xid.to_string()),
-        ],
-    );
-    invalidated.map(|_| "source altered")
+    progress.is_altered.then_some("source altered")
 }
 
 fn reads_unlogged(dependencies: &[Dependency]) -> bool {

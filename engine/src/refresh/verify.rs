@@ -4,11 +4,11 @@
 //! snapshot, then compared under it (`design-review.md` 17).
 
 use crate::catalog::definition::{self, StreamTable};
+use crate::catalog::known;
 use crate::catalog::progress;
 use crate::error::{Error, Result};
 use crate::pg::exec::Executor;
 use crate::pg::plans::Planning;
-use crate::pg::snapshot::Snapshot;
 use crate::pg::value::Param;
 use crate::pg::{security, xact};
 use crate::refresh::compiled::{self, Compiled};
@@ -32,19 +32,21 @@ pub struct Finding {
 
 /// Refreshes the stream table and compares contents and states; with `repair`, rebuilds it if anything differs.
 pub fn verify(name: Option<&str>, repair: bool) -> Result<Vec<Finding>> {
-    let stream_table = definition::resolve(&Executor::new(Snapshot::for_refresh()), "name", name)?;
-    definition::check_owner(&stream_table)?;
-    let targets = [stream_table.pgt_id];
+    let known = known::resolve("name", name, known::fixed_view().as_ref())?;
+    definition::check_owner(&known.stream_table)?;
+    let targets = [known.stream_table.pgt_id];
     let options = Options { on_failure: OnFailure::Raise, force: false };
     let wave = wave::begin(&targets, Initiator::Manual)?;
     wave.run(&targets, options)?;
-    let stream_table = definition::load(&wave.session.executor, stream_table.pgt_id)
-        .ok_or_else(|| Error::NoSuchStreamTable { name: stream_table.display_name() })?;
-    let compiled = compiled::load(&wave.session.executor, &stream_table)?;
-    let mut findings = vec![contents(&wave.session.executor, &stream_table, &compiled)?];
-    findings.extend(states(&wave, &stream_table, &compiled)?);
+    // The refresh may have changed the key or the meaning of the definition.
+    let known = known::read(&wave.session.executor, known.stream_table.pgt_id)
+        .ok_or_else(|| Error::NoSuchStreamTable { name: known.stream_table.display_name() })?;
+    let stream_table = &known.stream_table;
+    let compiled = compiled::load(&wave.session.executor, stream_table)?;
+    let mut findings = vec![contents(&wave.session.executor, stream_table, &compiled)?];
+    findings.extend(states(&wave, stream_table, &compiled)?);
     if repair && findings.iter().any(|finding| finding.missing + finding.surplus > 0) {
-        member::refresh(&wave.session, &stream_table, true)?;
+        member::refresh(&wave.session, &known, true)?;
         for finding in &mut findings {
             if finding.missing + finding.surplus > 0 {
                 finding.detail = Some("rebuilt".to_owned());

@@ -6,7 +6,8 @@
 
 use crate::capture::buffer;
 use crate::catalog;
-use crate::catalog::definition::{self, StreamTable};
+use crate::catalog::definition::StreamTable;
+use crate::catalog::known::{self, Known};
 use crate::catalog::progress::Home;
 use crate::error::{Error, Result};
 use crate::pg::exec::Executor;
@@ -21,6 +22,7 @@ use crate::refresh::gather;
 use crate::refresh::member::{self, Refreshed, Session};
 use pg_trickle_core::graph::Graph;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 /// What a wave locks and in which order its members run; read from the catalog before any lock is held and read
 /// again under the wave's snapshot.
@@ -37,39 +39,32 @@ pub struct WavePlan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     pub pgt_id: i64,
-    pub generation: i64,
-    pub relid: u32,
+    pub known: Rc<Known>,
     pub upstream: Vec<i64>,
 }
 
-/// Reads what a wave for these stream tables needs.
-pub fn plan(executor: &Executor, targets: &[i64]) -> WavePlan {
+/// What a wave for these stream tables needs, as the catalog is now or as a fixed view shows it.
+pub fn plan(targets: &[i64], fixed: Option<&Executor>) -> WavePlan {
     let mut members: BTreeMap<i64, Member> = BTreeMap::new();
-    let mut sources: BTreeSet<u32> = BTreeSet::new();
-    let mut wanted: BTreeSet<i64> = targets.iter().copied().collect();
-    // Most stream tables read tables only, and then one look is all.
-    while !wanted.is_empty() {
-        let sql = include_str!("../../../sql/queries/wave_members.sql");
-        let mut upstream = BTreeSet::new();
-        for row in executor.fixed_rows(sql, &[Param::list(&wanted)]) {
-            let member =
-                Member { pgt_id: row.int(0), generation: row.int(1), relid: row.oid(2), upstream: vec![] };
-            if relation::qualified_name(member.relid).is_none() {
-                continue;
-            }
-            let member = members.entry(member.pgt_id).or_insert(member);
-            sources.extend(row.optional_int(3).map(|source| source as u32));
-            if let Some(source) = row.optional_int(4) {
-                member.upstream.push(source);
-                upstream.insert(source);
-            }
+    let mut wanted: Vec<i64> = targets.to_vec();
+    while let Some(pgt_id) = wanted.pop() {
+        if members.contains_key(&pgt_id) {
+            continue;
         }
-        wanted = upstream.into_iter().filter(|id| !members.contains_key(id)).collect();
+        let Some(known) = known::get(pgt_id, fixed) else { continue };
+        let mut upstream: Vec<i64> =
+            known.dependencies.iter().filter_map(|dependency| dependency.pgt_id).collect();
+        upstream.sort_unstable();
+        wanted.extend(&upstream);
+        members.insert(pgt_id, Member { pgt_id, known, upstream });
     }
-    let sources: BTreeSet<u32> = sources.into_iter().flat_map(relation::with_children).collect();
-    let buffers = buffer::generations_of(executor, &sources);
-    let buffers: BTreeSet<u32> = buffers.into_values().flatten().map(|buffer| buffer.relid).collect();
-    let targets = members.values().map(|member| member.relid).collect::<BTreeSet<_>>();
+    let all = || members.values().map(|member| &member.known);
+    let read = all().flat_map(|known| known.dependencies.iter().map(|dependency| dependency.relid));
+    let read: BTreeSet<u32> = read.collect();
+    let sources: BTreeSet<u32> = read.into_iter().flat_map(relation::with_children).collect();
+    let buffers: BTreeSet<u32> =
+        all().flat_map(|known| known.buffers.values().flatten()).map(|buffer| buffer.relid).collect();
+    let targets: BTreeSet<u32> = all().map(|known| known.stream_table.relid).collect();
     WavePlan {
         members: upstream_first(members.into_values().collect()),
         relations: sources.into_iter().chain(buffers).collect(),
@@ -143,12 +138,13 @@ pub struct Wave {
 
 /// Locks a wave for `targets` and fixes its snapshot, for a caller inside a transaction that may wait.
 pub fn begin(targets: &[i64], initiator: Initiator) -> Result<Wave> {
-    let mut plan = self::plan(&Executor::new(Snapshot::for_refresh()), targets);
+    let fixed = known::fixed_view();
+    let mut plan = self::plan(targets, fixed.as_ref());
     loop {
         // A caller that waits cannot find a claim taken.
         let _ = lock(&plan, true);
         let wave = fix(plan.clone(), initiator)?;
-        let again = self::plan(&wave.session.executor, targets);
+        let again = self::plan(targets, fixed.as_ref());
         if again == plan {
             return Ok(wave);
         }
@@ -210,10 +206,8 @@ impl Wave {
             }
             let force = options.force && targets.contains(&member.pgt_id);
             let refresh = || {
-                let stream_table = definition::load(&self.session.executor, member.pgt_id)
-                    .ok_or_else(|| Error::NoSuchStreamTable { name: member.pgt_id.to_string() })?;
-                refuse_suspended(&stream_table, targets)?;
-                member::refresh(&self.session, &stream_table, force)
+                refuse_suspended(&member.known.stream_table, targets)?;
+                member::refresh(&self.session, &member.known, force)
             };
             let outcome = match options.on_failure {
                 OnFailure::Raise => MemberOutcome::Refreshed(refresh()?),

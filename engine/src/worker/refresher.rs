@@ -4,8 +4,6 @@
 //! locks must come first. A claim that another transaction has is not waited for.
 
 use crate::error::OrReport;
-use crate::pg::exec::Executor;
-use crate::pg::snapshot::Snapshot;
 use crate::pg::xact::{Failure, Isolation, worker_transaction};
 use crate::refresh::Initiator;
 use crate::refresh::wave::{self, MemberOutcome, OnFailure, Options};
@@ -28,15 +26,14 @@ pub fn refresh(targets: &[i64]) -> Outcome {
 }
 
 fn run(targets: &[i64]) -> Result<Outcome, Failure> {
-    let plan = worker_transaction(Isolation::ReadCommitted, || {
-        wave::plan(&Executor::new(Snapshot::latest()), targets)
-    })?;
+    let plan = worker_transaction(Isolation::ReadCommitted, || wave::plan(targets, None))?;
     worker_transaction(Isolation::RepeatableRead, || {
         if wave::lock(&plan, false).is_err() {
             return Outcome::Busy;
         }
         let wave = wave::fix(plan.clone(), Initiator::Scheduler).or_report();
-        if wave::plan(&wave.session.executor, targets) != plan {
+        // The snapshot was taken after the locks, so what is known now is what it shows.
+        if wave::plan(targets, None) != plan {
             return Outcome::Busy;
         }
         let options = Options { on_failure: OnFailure::Continue, force: false };

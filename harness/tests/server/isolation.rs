@@ -55,6 +55,7 @@ specs!(
     generations,
     generations_partitioned,
     inside_statement,
+    known,
     locks,
     no_net_change,
     own_transaction,
