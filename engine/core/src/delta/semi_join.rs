@@ -10,7 +10,8 @@
 //! count dR can change (`design-review.md` 5.1).  Reads: dL, New(L), New(R), dR.  Needs: New(R) of positive weights.
 
 use super::{Changed, Sharing, differentiate, sum};
-use crate::plan::{Flip, Old, Plan, SemiJoin};
+use crate::expr::Expr;
+use crate::plan::{Filter, Flip, Old, Plan, SemiJoin};
 use crate::query::Unsupported;
 
 pub(super) fn rule(
@@ -35,11 +36,23 @@ pub(super) fn rule(
         }));
     }
     if let Some(delta) = right {
+        // What concerns the left row alone decides which are read, unless only a row that meets one of the right side may
+        // be looked at.
+        let width = join.left.columns().len();
+        let is_of_left = |condition: &&Expr| {
+            let columns = condition.columns();
+            let is_inside = columns.iter().all(|&column| column < width) && !columns.is_empty();
+            is_inside && !sharing.may_raise(condition)
+        };
+        let (own, on): (Vec<&Expr>, Vec<&Expr>) = join.on.iter().partition(is_of_left);
+        let left = own.into_iter().fold((*join.left).clone(), |input, predicate| {
+            Plan::Filter(Filter { input: Box::new(input), predicate: predicate.clone() })
+        });
         let flip = Plan::Flip(Flip {
-            left: join.left.clone(),
+            left: Box::new(left),
             right: join.right.clone(),
             delta: Box::new(delta),
-            on: join.on.clone(),
+            on: on.into_iter().cloned().collect(),
         });
         terms.push(if join.anti { Plan::Negate(Box::new(flip)) } else { flip });
     }

@@ -50,7 +50,8 @@ impl Sharing {
         Plan::Project(Project { input: Box::new(self.share(kept)), exprs })
     }
 
-    fn may_raise(&self, expr: &Expr) -> bool {
+    /// Whether an expression may raise for a row that the query never looks at.
+    pub(super) fn may_raise(&self, expr: &Expr) -> bool {
         expr.checks_rows() || (self.is_careful && !is_plain(expr))
     }
 }

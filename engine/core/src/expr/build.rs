@@ -51,9 +51,9 @@ impl Expr {
         }
     }
 
-    /// `(NOT self)`.
+    /// `(NOT self)`. Not strict even if `self` is, which may be false where a column is NULL.
     pub fn negated(&self) -> Expr {
-        Expr { strict: self.strict, ..self.wrapped("(NOT ", ")", TypeRef::boolean()) }
+        self.wrapped("(NOT ", ")", TypeRef::boolean())
     }
 
     /// `self IS NOT FALSE`.

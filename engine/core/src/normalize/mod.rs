@@ -8,6 +8,7 @@
 //! | `scalars-last` | `late` | scalar subqueries that may raise stand above joins and limits that do not look at them |
 //! | `marks-first` | `early` | `EXISTS`, `IN` as a condition stand before the subqueries they do not look at |
 //! | `mark-to-semi` | `unnest` | `EXISTS`, `IN` as a condition is a semi join, negated an anti join |
+//! | `null-aware` | `null_aware` | `NOT IN` with NULLs is a sequence of anti joins by equality |
 //! | `mark-to-union` | `unnest` | `EXISTS`, `IN` as a value is a union of the rows for which it is true, NULL, false |
 //! | `scalar-to-join` | `unnest` | a scalar subquery is a join with its only row, or with its rows grouped by the correlation |
 //! | `array-to-join` | `unnest` | ARRAY(subquery) is a join with its rows collected by the correlation |
@@ -26,6 +27,7 @@ mod early;
 mod filter;
 mod late;
 mod narrow;
+mod null_aware;
 mod rank;
 mod unnest;
 

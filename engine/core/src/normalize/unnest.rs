@@ -8,6 +8,7 @@
 use super::correlation::{Pulled, correlated_column, is_correlated, map_expressions, outward, pull};
 use super::descend::columns_at;
 use super::domain::{Domain, builtin_call, outer_columns};
+use super::null_aware;
 use crate::expr::{Expr, Piece, SortKey};
 use crate::plan::{
     AggCall, Aggregate, DependentJoin, DependentKind, Expand, Filter, Join, OuterJoin, OuterKind, Plan,
@@ -111,6 +112,19 @@ impl Freed {
             all.extend(on);
         }
         all
+    }
+
+    /// The left rows for which every pair that belongs together makes `on` false.
+    fn unmatched(&self, on: &[Expr]) -> Plan {
+        let moved: Vec<Expr> = on.iter().map(|condition| self.moved(condition)).collect();
+        let is_nullable = on.iter().any(|condition| condition.nullable);
+        let matches = null_aware::matches(&self.left, &self.right, &self.conditions, &moved);
+        match matches.filter(|_| is_nullable) {
+            Some(matches) => matches
+                .iter()
+                .fold(self.left.clone(), |left, each| semi(true, &left, &each.right, each.on.clone())),
+            None => semi(true, &self.left, &self.right, self.matching(on, true)),
+        }
     }
 
     /// The left side's original columns at the beginning of `plan`.
@@ -279,10 +293,14 @@ fn tested(join: &DependentJoin) -> Result<(Freed, Vec<Expr>), Unsupported> {
 }
 
 /// `mark-to-semi`.  Filter(mark) = semi join; Filter(NOT mark) = anti join on "not false": one comparison that is NULL
-/// makes `NOT IN` NULL. The mark column stays, as the constant it has become.
+/// makes `NOT IN` NULL (`null_aware`). The mark column stays, as the constant it has become.
 fn mark_to_semi(join: DependentJoin, negated: bool) -> Result<Plan, Unsupported> {
     let (freed, on) = tested(&join)?;
-    let joined = semi(negated, &freed.left, &freed.right, freed.matching(&on, negated));
+    let joined = if negated {
+        freed.unmatched(&on)
+    } else {
+        semi(false, &freed.left, &freed.right, freed.matching(&on, false))
+    };
     let mut exprs = freed.left_columns(&joined);
     exprs.push((Expr::boolean(!negated), added_name(&join)));
     Ok(project(joined, exprs))
@@ -292,7 +310,8 @@ fn added_name(join: &DependentJoin) -> String {
     join.adds.as_ref().map_or_else(String::new, |column| column.name.clone())
 }
 
-/// `mark-to-union`.  True where a match is true; false where every comparison is false; NULL between.
+/// `mark-to-union`.  True where a match is true; false where every comparison is false; NULL between. Not `null_aware`:
+/// each further join would multiply the terms of the change by those of the other marks of the row.
 fn mark_to_union(join: DependentJoin) -> Result<Plan, Unsupported> {
     let (freed, on) = tested(&join)?;
     let (left, right, name) = (&freed.left, &freed.right, added_name(&join));
