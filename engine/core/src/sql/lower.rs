@@ -468,11 +468,13 @@ impl<'a> Lowering<'a> {
         let mut not_null = delta.clone();
         // A composite key with a NULL field matches; IS NOT NULL would not say that it is there.
         not_null.conditions.extend(key_columns.iter().map(|sql| format!("{sql} IS DISTINCT FROM NULL")));
+        // By position: a key that is a constant number would be taken for one.
+        let positions = (1..=keys.len()).map(|position| position.to_string());
         let grouped = format!(
             "(SELECT {}{} GROUP BY {} HAVING pg_catalog.sum({}) <> 0)",
             list(outputs.chain([net])),
             not_null.from_where(),
-            list(key_columns.iter().map(|sql| sql.to_string())),
+            list(positions),
             delta.weight_sql()
         );
         let group = self.alias();
