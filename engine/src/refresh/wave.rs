@@ -4,7 +4,7 @@
 //! id, which no stored frontier counts as complete, so they are pending for every consumer until it consumes them by
 //! position.
 
-use crate::capture::buffer;
+use crate::capture::buffer::Buffer;
 use crate::catalog;
 use crate::catalog::definition::StreamTable;
 use crate::catalog::known::{self, Known};
@@ -194,7 +194,6 @@ impl Wave {
     /// Refreshes the members, upstream first. `targets` are those the caller named.
     pub fn run(&self, targets: &[i64], options: Options) -> Result<BTreeMap<i64, MemberOutcome>> {
         let mut outcomes: BTreeMap<i64, MemberOutcome> = BTreeMap::new();
-        let mut positions: BTreeMap<u32, i64> = BTreeMap::new();
         for member in &self.plan.members {
             let blocked = member
                 .upstream
@@ -221,26 +220,33 @@ impl Wave {
                     }
                 }
             };
-            if let MemberOutcome::Refreshed(refreshed) = &outcome {
-                for (&source, &position) in &refreshed.positions {
-                    positions.entry(source).or_insert(position);
-                }
-            }
             outcomes.insert(member.pgt_id, outcome);
         }
-        self.check_no_own_changes(&positions)?;
+        self.check_no_own_changes(&outcomes)?;
         Ok(outcomes)
     }
 
     /// A trigger on a stream table that changes a source of the same wave would let members see different cuts.
-    fn check_no_own_changes(&self, positions: &BTreeMap<u32, i64>) -> Result<()> {
+    ///
+    /// Looked for in the buffers that the wave has locked: of others the collector may drop one meanwhile.
+    fn check_no_own_changes(&self, outcomes: &BTreeMap<i64, MemberOutcome>) -> Result<()> {
         if xact::own_xid().is_none() {
             return Ok(());
         }
+        let mut consumed: Vec<(u32, &[Buffer], i64)> = vec![];
+        for member in &self.plan.members {
+            let Some(MemberOutcome::Refreshed(refreshed)) = outcomes.get(&member.pgt_id) else { continue };
+            for (&source, &position) in &refreshed.positions {
+                let buffers = member.known.buffers.get(&source).map_or(&[][..], Vec::as_slice);
+                match consumed.iter_mut().find(|known| known.0 == source && known.1 == buffers) {
+                    Some(known) => known.2 = known.2.min(position),
+                    None => consumed.push((source, buffers, position)),
+                }
+            }
+        }
         catalog::as_extension(|| {
-            for (&source, &position) in positions {
-                let buffers = buffer::generations(&self.session.executor, source);
-                if gather::own_position(&self.session.executor, &buffers) > position {
+            for (source, buffers, position) in consumed {
+                if gather::own_position(&self.session.executor, buffers) > position {
                     let name = crate::pg::relation::qualified_name(source).unwrap_or_default();
                     return Err(Error::SourceChangedByTrigger { source: name });
                 }
