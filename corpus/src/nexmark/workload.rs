@@ -70,7 +70,7 @@ impl Workload for Nexmark {
     }
 
     fn title(&self) -> &'static str {
-        "Nexmark"
+        if self.shape.is_keyless { "Nexmark without keys" } else { "Nexmark" }
     }
 
     fn size(&self) -> String {

@@ -16,9 +16,9 @@ pub(super) fn page(site: &Site) -> String {
         page.leaf("h2", &[("id", &"parts")], "What was compared");
         let heads = [
             "corpus",
+            "outcome",
             "PostgreSQL",
             "mode",
-            "outcome",
             "queries",
             "refreshes",
             "comparisons",
@@ -130,9 +130,10 @@ fn line(part: &Part) -> Vec<Cell> {
     };
     vec![
         Cell::text(&part.title).to(part.page()),
+        // Where a phone shows it.
+        outcome,
         Cell::figure(part.pg_major),
         Cell::text(&part.mode),
-        outcome,
         Cell::count(counts.queries),
         Cell::count(counts.refreshes),
         Cell::count(counts.compared()),

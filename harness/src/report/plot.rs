@@ -5,7 +5,7 @@ use super::html::Html;
 
 const WIDTH: f64 = 540.0;
 const LEFT: f64 = 76.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 36.0;
 const TOP: f64 = 36.0;
 const ROW: f64 = 22.0;
 const BOTTOM: f64 = 30.0;
