@@ -65,6 +65,11 @@ pub fn folder(name: &str) -> Result<PathBuf> {
     }
 }
 
+/// What the tests leave out on this machine, with the command that gets it.
+pub fn left_out_of_tests() -> Option<String> {
+    folder("sqllogictest").err().map(|absent| format!("a sample of sqllogictest under mutation: {absent:#}"))
+}
+
 fn roots() -> Vec<PathBuf> {
     manifest::roots(&checkout(), &cache_root())
 }

@@ -15,6 +15,7 @@ use crate::cluster::{
     ClusterOptions, DEFAULT_MAJOR, SHARED_CLUSTER_VARIABLE, SUPPORTED_MAJORS, StartedCluster, wanted_backend,
     wanted_majors,
 };
+use crate::corpus;
 use crate::provision::cache::checkout;
 use crate::provision::command::prepare;
 use crate::provision::plan::{Supply, Version, supply};
@@ -310,6 +311,9 @@ fn report(outcomes: &[Outcome], versions: &[Version]) {
                 "-"
             );
         }
+    }
+    if let Some(what) = corpus::left_out_of_tests() {
+        println!("not run: {what}");
     }
     println!();
     let passed: u64 = outcomes.iter().map(|outcome| outcome.passed).sum();
