@@ -38,7 +38,7 @@ impl Mode {
 }
 
 /// A stream table.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamTable {
     pub pgt_id: i64,
     pub relid: u32,

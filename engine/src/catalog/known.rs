@@ -28,11 +28,10 @@ pub struct Known {
 
 impl PartialEq for Known {
     fn eq(&self, other: &Known) -> bool {
-        let parts = |known: &Known| (known.stream_table.pgt_id, known.stream_table.generation);
-        parts(self) == parts(other)
+        // All of it: what is known from before a wait for locks may bear an old name or fingerprint.
+        self.stream_table == other.stream_table
             && self.dependencies == other.dependencies
             && self.buffers == other.buffers
-            && self.stream_table.relid == other.stream_table.relid
     }
 }
 
@@ -78,10 +77,9 @@ pub fn resolve(argument: &'static str, name: Option<&str>, fixed: Option<&Execut
     if let Some(known) = known.filter(|known| known.stream_table.relid == relid) {
         return Ok(known);
     }
-    let latest = || Executor::new(Snapshot::latest());
     let stream_table = match fixed {
         Some(executor) => definition::by_relid(executor, relid),
-        None => definition::by_relid(&latest(), relid),
+        None => definition::by_relid(&Executor::new(Snapshot::latest()), relid),
     };
     let known = stream_table.and_then(|stream_table| get(stream_table.pgt_id, fixed));
     known.ok_or_else(|| Error::NotAStreamTable { name: name.unwrap_or_default().to_owned() })
